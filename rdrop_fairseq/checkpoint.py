@@ -1,0 +1,103 @@
+"""Load fairseq's checkpoints with torch >= 2.6, weights_only kept on.
+
+Since 2.6 torch.load unpickles only tensors, containers and classes on an allow-list.
+fairseq's checkpoints also hold its configuration, meters and, at times, numpy arrays.
+Exactly those classes are put on the list here: none of them runs code of the file's
+choice when it is unpickled. Everything else stays refused.
+"""
+
+import argparse
+import collections
+import functools
+import os
+import pickle
+import typing
+from typing import Any
+
+import numpy
+import omegaconf
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.logging import meters
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+
+from .errors import UsageError
+
+# float, int and bool arrays; not ObjectDType and VoidDType, which hold other objects
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+_DTYPES = [
+    type(numpy.dtype(name)) for name in ("bool", "float16", "float32", "float64", *_INTEGERS)
+]
+
+
+def safe_globals() -> list[Any]:
+    """The allow-list, as torch.serialization.add_safe_globals takes it (torch >= 2.6).
+
+    Returns: classes, and (object, name) pairs for objects whose pickled name differs
+    from their present one.
+    """
+    meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
+    reconstruct = numpy._core.multiarray._reconstruct
+    scalar = numpy._core.multiarray.scalar
+    return [
+        # the configuration: "args" until 2020, then "cfg", in 2020 as a DictConfig
+        argparse.Namespace,
+        *(omegaconf.DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode),
+        *(typing.Any, dict, list, int, collections.defaultdict),
+        # metrics, under today's name and that of 2019
+        *meter_classes,
+        *((meter, f"fairseq.meters.{meter.__name__}") for meter in meter_classes),
+        # arrays in metrics (--eval-bleu), under the names of numpy 2 and numpy 1
+        *(reconstruct, scalar, numpy.ndarray, numpy.dtype, *_DTYPES),
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        # some tasks keep their dictionary; several processes broadcast placeholders
+        Dictionary,
+        _TensorPlaceholder,
+    ]
+
+
+def prepare() -> None:
+    """Extend torch's allow-list and make fairseq's loading errors readable."""
+    # before 2.6 torch.load does not restrict by default, and refuses the pairs above
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
+        torch.serialization.add_safe_globals(safe_globals())
+    if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
+        checkpoint_utils.load_checkpoint_to_cpu = _explain_errors(
+            checkpoint_utils.load_checkpoint_to_cpu
+        )
+
+
+def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
+        try:
+            return load(path, *args, **kwargs)
+        except pickle.UnpicklingError as error:
+            if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
+                raise UsageError(_refusal(path, error)) from error
+            raise UsageError(_unreadable(path, error)) from error
+        except (RuntimeError, EOFError, KeyError, TypeError) as error:
+            raise UsageError(_unreadable(path, error)) from error
+
+    return load_checkpoint_to_cpu
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"cannot read {path} ({os.path.getsize(path):,} bytes): it is truncated or not a fairseq "
+        f"checkpoint. Give another checkpoint, or remove this one to start afresh. [{reason}]"
+    )
+
+
+def _refusal(path: str, error: Exception) -> str:
+    refused = next(line for line in str(error).splitlines() if "GLOBAL" in line).strip()
+    return (
+        f"refused to load {path}: it holds an object that fairseq checkpoints do not hold and that "
+        f"could run code. [{refused}] If you trust the file's author and it is a checkpoint, allow "
+        "that class with torch.serialization.add_safe_globals in a --user-dir of your own."
+    )

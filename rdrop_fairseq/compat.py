@@ -1,0 +1,85 @@
+"""What fairseq needs on a current Python stack, beside checkpoints (checkpoint.py)."""
+
+import os
+import re
+import types
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import fairseq.utils
+import numpy
+from fairseq.version import __version__ as fairseq_version
+
+from .errors import UsageError
+
+
+def prepare() -> None:
+    """Apply every fix of this module. Calling it again changes nothing.
+
+    Raises:
+        UsageError: fairseq is older than 0.12.
+    """
+    require_fairseq_012(fairseq_version)
+    serve_numpy1_names()
+    be_found_twice()
+
+
+def require_fairseq_012(version: str) -> None:
+    """Raise UsageError if ``version`` of fairseq lacks what the criteria extend.
+
+    0.12 brought dataclass configs with report_accuracy and ignore_prefix_size.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < (0, 12):
+        raise UsageError(
+            f"rdrop_fairseq needs fairseq 0.12 or newer, found {version}: "
+            "pip install ve-fairseq==0.12.3 (it is fairseq's main branch for Python 3.11 and 3.12)"
+        )
+
+
+class _NumpyForFairseq(types.ModuleType):
+    """numpy, and the names that numpy 2 dropped but fairseq 0.12.3 still uses."""
+
+    compat = SimpleNamespace(long=int)
+    int = int
+    float = float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(numpy, name)
+
+    @staticmethod
+    def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
+        if "interpolation" in kwargs:
+            kwargs["method"] = kwargs.pop("interpolation")
+        return numpy.percentile(a, q, *args, **kwargs)
+
+
+def serve_numpy1_names() -> None:
+    """Give four modules of fairseq the numpy names that they miss.
+
+    Needed by --sample-break-mode eos and --num-batch-buckets with numpy >= 2, until
+    fairseq stops using np.compat, np.int, np.float and percentile(interpolation=).
+    Only these modules see them: numpy itself stays as it is.
+    """
+    proxy = _NumpyForFairseq("numpy")
+    for name in (
+        "fairseq.data.data_utils",
+        "fairseq.data.language_pair_dataset",
+        "fairseq.data.token_block_dataset",
+        "fairseq.modules.dynamic_crf_layer",
+    ):
+        import_module(name).np = proxy
+
+
+def be_found_twice() -> None:
+    """Let --user-dir rdrop_fairseq follow an ``import rdrop_fairseq``.
+
+    fairseq refuses a --user-dir whose module is loaded from another path, and spells
+    the path of a package installed beside it as .../fairseq/../rdrop_fairseq.
+    """
+    package_path = import_module(__package__).__path__
+    spelled = os.path.join(os.path.dirname(fairseq.utils.__file__), "..", "rdrop_fairseq")
+    is_this_package = os.path.realpath(spelled) in map(os.path.realpath, package_path)
+    if spelled not in package_path and is_this_package:
+        package_path.append(spelled)

@@ -1,0 +1,3 @@
+"""fairseq criteria with R-Drop. Importing this package registers them."""
+
+from . import rdrop  # noqa: F401

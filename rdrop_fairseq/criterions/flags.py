@@ -1,0 +1,51 @@
+"""The flags that all R-Drop criteria share."""
+
+import math
+from dataclasses import dataclass, field
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+
+from ..errors import UsageError
+
+IMPLEMENTATIONS = ChoiceEnum(["auto", "linear", "logits", "eager"])
+
+
+@dataclass
+class RDropFlags(FairseqDataclass):
+    rdrop_alpha: float = field(
+        default=1.0,
+        metadata={
+            "help": "weight of R-Drop's KL term, >= 0; default 1. The paper's choices: 5 for "
+            "translation, 0.7 for summarization, 1 for language modelling, 0.1, 0.5 or 1 for GLUE"
+        },
+    )
+    rdrop_passes: int = field(
+        default=2,
+        metadata={
+            "help": "how many times each example goes through the model, >= 2; default 2, as in "
+            "the paper (its section 4.3 tries 3: little gain)"
+        },
+    )
+    rdrop_impl: IMPLEMENTATIONS = field(
+        default="auto",
+        metadata={
+            "help": "how to compute the loss: linear (output projection fused with the loss: the "
+            "least memory and time), logits (fused loss on the logits), eager (the definition, "
+            "for comparison), or auto (linear where the model allows it, else logits); default "
+            "auto. All give the same numbers up to rounding"
+        },
+    )
+
+
+def check_flags(rdrop_alpha: float, rdrop_passes: int) -> None:
+    """Raise UsageError unless the values of the shared flags make sense."""
+    if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
+        raise UsageError(
+            f"--rdrop-alpha must be a finite number >= 0, got {rdrop_alpha} "
+            "(the paper uses 5 for translation, 0.7 for summarization)"
+        )
+    if rdrop_passes < 2:
+        raise UsageError(
+            f"--rdrop-passes must be at least 2, got {rdrop_passes}: R-Drop compares passes. "
+            "For a single pass train with --criterion label_smoothed_cross_entropy"
+        )

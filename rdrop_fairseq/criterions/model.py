@@ -1,0 +1,121 @@
+"""What the criteria must know of a model: how its loss can be computed."""
+
+import inspect
+from typing import Any
+
+from fairseq.models import BaseFairseqModel, FairseqDecoder
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import UsageError
+
+# fairseq's methods that amount to a log-softmax of net_output[0]
+_PLAIN_SOFTMAX = {
+    BaseFairseqModel.get_normalized_probs,
+    BaseFairseqModel.get_normalized_probs_scriptable,
+    TransformerModelBase.get_normalized_probs,
+    FairseqDecoder.get_normalized_probs,
+    FairseqDecoder.get_normalized_probs_scriptable,
+}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """``model`` without the wrappers of distributed training around it."""
+    *_, innermost = _wrappers(model)
+    return innermost
+
+
+def _wrappers(model: nn.Module) -> list[nn.Module]:
+    """``model``, what it wraps, and so on."""
+    found = [model]
+    while isinstance(getattr(found[-1], "module", None), nn.Module):
+        found.append(found[-1].module)
+    return found
+
+
+def needs_sorted_lengths(model: nn.Module) -> bool:
+    """Whether ``model`` packs its input for a recurrent network, longest example first."""
+    return any(isinstance(module, nn.RNNBase) for module in model.modules())
+
+
+def _method(module: nn.Module | None, name: str) -> Any:
+    return getattr(type(module), name, None)
+
+
+def _has_plain_softmax(module: nn.Module) -> bool:
+    decoder = getattr(module, "decoder", None)
+    return getattr(decoder, "adaptive_softmax", None) is None and all(
+        _method(part, name) in _PLAIN_SOFTMAX
+        for part in (module, decoder)
+        for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
+    )
+
+
+def logits_of(model: nn.Module, net_output: tuple) -> Tensor:
+    """What the loss takes the log-softmax of, [B, T, V].
+
+    For a model that computes log-probabilities in its own way (adaptive softmax, pointer
+    networks) these are they: log_softmax leaves them as they are.
+    """
+    if _has_plain_softmax(unwrapped(model)):
+        return net_output[0]
+    return model.get_normalized_probs(net_output, log_probs=True)
+
+
+def may_overwrite(logits: Tensor) -> bool:
+    """Whether no other gradient needs the values of ``logits``, made by a matrix product."""
+    node = logits.grad_fn
+    while node is not None and node.name() in ("ViewBackward0", "UnsafeViewBackward0"):
+        node = node.next_functions[0][0]
+    return node is not None and node.name() in ("MmBackward0", "AddmmBackward0")
+
+
+def choose_impl(model: nn.Module, impl: str) -> tuple[str, str]:
+    """How to compute the loss for ``model``, and why.
+
+    Args:
+        impl: the value of --rdrop-impl.
+
+    Returns: "linear", "logits" or "eager", and the reason in a few words.
+
+    Raises:
+        UsageError: linear was asked for and is not possible.
+    """
+    if impl in ("logits", "eager"):
+        return impl, "as asked"
+    obstacle = _obstacle_to_linear(model)
+    if impl == "linear":
+        if obstacle:
+            raise UsageError(f"--rdrop-impl linear: {obstacle}; use --rdrop-impl auto")
+        return impl, "as asked"
+    return ("logits", obstacle) if obstacle else ("linear", "the decoder ends in a plain nn.Linear")
+
+
+def _obstacle_to_linear(model: nn.Module) -> str | None:
+    """Why the output projection cannot be fused with the loss, or None."""
+    module = unwrapped(model)
+    decoder = getattr(module, "decoder", None)
+    projection = getattr(decoder, "output_projection", None)
+    if not (
+        type(projection) is nn.Linear
+        and not projection._forward_hooks
+        and not projection._forward_pre_hooks
+        and _method(decoder, "output_layer") is TransformerDecoderBase.output_layer
+        and _has_plain_softmax(module)
+    ):
+        return f"{type(module).__name__} has no plain output projection"
+    arguments = inspect.signature(module.forward).parameters.values()
+    if not any(a.name == "features_only" or a.kind == a.VAR_KEYWORD for a in arguments):
+        return f"{type(module).__name__}.forward has no features_only"
+    # only these two look at which weights take part in forward; a tied one does
+    tied = projection.weight is getattr(decoder.embed_tokens, "weight", None)
+    for wrapper in _wrappers(model):
+        if type(wrapper).__name__ == "FullyShardedDataParallel":
+            return "fully sharded training gathers the weights inside forward only"
+        finds_unused = isinstance(wrapper, DistributedDataParallel) and (
+            wrapper.find_unused_parameters
+        )
+        if finds_unused and not tied:
+            return "--find-unused-parameters would take the output projection for unused"
+    return None

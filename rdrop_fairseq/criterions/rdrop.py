@@ -1,0 +1,155 @@
+"""--criterion rdrop: R-Drop for translation, summarization and language modelling."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
+
+from ..batch import repeat_batch, tiled
+from ..dropout import require_active_dropout
+from ..errors import UsageError
+from ..loss import linear_rdrop_loss, rdrop_loss
+from .flags import RDropFlags, check_flags
+from .model import choose_impl, logits_of, may_overwrite, needs_sorted_lengths, unwrapped
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RDropCriterionConfig(RDropFlags, LabelSmoothedCrossEntropyCriterionConfig):
+    pass
+
+
+@register_criterion("rdrop", dataclass=RDropCriterionConfig)
+class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
+    """fairseq's label-smoothed cross-entropy with R-Drop in training.
+
+    In training the batch goes through the model ``rdrop_passes`` times in one forward,
+    and the loss is that of ``rdrop_fairseq.loss``. In validation this *is* fairseq's
+    criterion, with a single pass, so that its numbers compare with a baseline's.
+    What is logged in training is the mean over the passes.
+    """
+
+    def __init__(
+        self,
+        task: FairseqTask,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+        rdrop_alpha: float = RDropFlags.rdrop_alpha,
+        rdrop_passes: int = RDropFlags.rdrop_passes,
+        rdrop_impl: str = RDropFlags.rdrop_impl,
+    ) -> None:
+        check_flags(rdrop_alpha, rdrop_passes)
+        _check_task(task)
+        if not 0 <= label_smoothing < 1:
+            raise UsageError(
+                f"--label-smoothing must be in [0, 1), got {label_smoothing} (0.1 is usual)"
+            )
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        self.rdrop_alpha = rdrop_alpha
+        self.rdrop_passes = rdrop_passes
+        self.rdrop_impl = str(rdrop_impl)
+        self._first_step = True
+
+    def forward(
+        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Compute the loss of ``sample``, which is left unchanged.
+
+        Returns: the loss (in nats, summed over tokens; one value a token if not
+            ``reduce``), the sample size and what to log, as every fairseq criterion does.
+        """
+        if not model.training:
+            return super().forward(model, sample, reduce)
+        if self._first_step:
+            self._look_at(model)
+            self._first_step = False
+
+        passes, target = self.rdrop_passes, sample["target"]
+        interleave = needs_sorted_lengths(model)
+        net_input = repeat_batch(sample["net_input"], passes, target.size(0), interleave=interleave)
+        impl, _ = choose_impl(model, self.rdrop_impl)
+        if impl == "linear":
+            output = model(**net_input, features_only=True)[0]
+        else:
+            output = logits_of(model, model(**net_input))
+        if interleave:
+            output = tiled(output, passes)
+
+        output = output[:, self.ignore_prefix_size :]
+        target = target[:, self.ignore_prefix_size :]
+        settings = {
+            "alpha": self.rdrop_alpha,
+            "label_smoothing": self.eps,
+            "ignore_index": self.padding_idx,
+            "passes": passes,
+            "reduction": "sum" if reduce else "none",
+            "with_accuracy": self.report_accuracy,
+        }
+        if impl == "linear":
+            projection = unwrapped(model).decoder.output_projection
+            result = linear_rdrop_loss(
+                output, projection.weight, target, bias=projection.bias, **settings
+            )
+        elif impl == "logits":
+            result = rdrop_loss(
+                output, target, impl="fused", inplace=may_overwrite(output), **settings
+            )
+        else:
+            result = rdrop_loss(output, target, impl="eager", **settings)
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": result.objective.detach() / passes,
+            "nll_loss": result.nll_loss / passes,
+            "rdrop_kl": result.kl,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        if self.report_accuracy:
+            logging_output["n_correct"] = result.n_correct / passes
+            logging_output["total"] = target.ne(self.padding_idx).sum()
+        return result.objective, sample_size, logging_output
+
+    def _look_at(self, model: nn.Module) -> None:
+        """Before the first training step: can R-Drop do anything for this model?"""
+        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        if self.rdrop_alpha > 0:
+            message += f", {require_active_dropout(model)}"
+        impl, reason = choose_impl(model, self.rdrop_impl)
+        logger.info(f"{message}; impl {impl} ({reason})")
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log, beside fairseq's metrics, ``rdrop_kl`` in bits per token (in training)."""
+        super().reduce_metrics(logging_outputs)
+        if any("rdrop_kl" in log for log in logging_outputs):
+            kl = sum(log.get("rdrop_kl", 0) for log in logging_outputs)
+            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
+            metrics.log_scalar("rdrop_kl", kl / ntokens / math.log(2), ntokens, round=3)
+
+
+def _check_task(task: FairseqTask) -> None:
+    """Raise UsageError if ``task`` has no target tokens."""
+    name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
+    if hasattr(task, "label_dictionary"):
+        instead = "--criterion sentence_prediction"
+    elif getattr(task, "target_dictionary", None) is None:
+        instead = "the criterion made for this task"
+    else:
+        return
+    raise UsageError(
+        "--criterion rdrop needs a task whose target is a sequence of tokens, such as translation "
+        f"or language_modeling; {name} has none: use {instead}"
+    )

@@ -1,0 +1,85 @@
+"""The definition of R-Drop's loss (arXiv 2106.14448, equations 2 to 4): short and slow."""
+
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class RDropLoss(NamedTuple):
+    """What R-Drop's loss functions return, in nats.
+
+    With ``reduction="sum"`` scalars, with ``"none"`` one value for each target. Only
+    ``objective`` carries a gradient. float32, or float64 for float64 logits.
+    """
+
+    objective: Tensor  #: what to minimise: all passes' CE + alpha * kl
+    nll_loss: Tensor  #: -log P(target), without label smoothing, all passes added up
+    kl: Tensor  #: symmetric KL divergence, mean over the pairs of passes
+    n_correct: Tensor | None  #: how many of the passes have the target as argmax (int64)
+
+
+def reference_rdrop_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    passes: int = 2,
+    reduction: str = "sum",
+) -> RDropLoss:
+    """R-Drop's objective by its definition, differentiated by autograd.
+
+        sum_i LSCE(P_i, y) + alpha * mean over i < j of 1/2 [KL(P_i||P_j) + KL(P_j||P_i)]
+
+    LSCE is fairseq's label-smoothed cross-entropy: weight ``1 - eps - eps_i`` on the
+    target and ``eps_i = eps / (V - 1)`` on every symbol.
+
+    A symbol whose logit is -inf in a pass (a masked one) is left out of the label
+    smoothing of that pass; where it is -inf in both passes, it adds 0 to their KL.
+
+    Args:
+        logits: [passes * B, ..., V], any float dtype; pass i is the i-th of ``passes``
+            equal parts of the first dimension.
+        target: [B, ...], int64
+        alpha: weight of the KL term.
+        label_smoothing: eps.
+        ignore_index: positions with this target add exactly 0 to loss and gradient.
+        passes: m, how many distributions there are for each target.
+        reduction: "sum" or "none" (then results have the target's shape).
+    """
+    lprobs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    lprobs = lprobs.view(passes, *target.shape, -1)
+    ignored = torch.zeros_like(target, dtype=torch.bool)
+    if ignore_index is not None:
+        ignored = target.eq(ignore_index)
+        # an index outside the vocabulary, such as -100, would not do for gather
+        target = target.masked_fill(ignored, 0)
+    index = target.expand(passes, *target.shape).unsqueeze(-1)
+
+    def keep(values: Tensor) -> Tensor:
+        return values.masked_fill(ignored, 0)
+
+    nll_loss = keep(-lprobs.gather(-1, index).squeeze(-1)).sum(0)
+    smooth_loss = keep(-lprobs.masked_fill(lprobs.isneginf(), 0).sum(-1)).sum(0)
+    kl = [keep(_symmetric_kl(p, q)) for p, q in combinations(lprobs, 2)]
+    kl = torch.stack(kl).mean(0)
+    n_correct = (lprobs.argmax(-1).eq(target) & ~ignored).sum(0)
+
+    eps_i = label_smoothing / (lprobs.size(-1) - 1)
+    ce = (1 - label_smoothing - eps_i) * nll_loss + eps_i * smooth_loss
+    result = RDropLoss(ce + alpha * kl, nll_loss.detach(), kl.detach(), n_correct)
+    return result if reduction == "none" else RDropLoss(*(values.sum() for values in result))
+
+
+def _symmetric_kl(lprobs_p: Tensor, lprobs_q: Tensor) -> Tensor:
+    """1/2 [KL(P||Q) + KL(Q||P)] = 1/2 sum_v (p - q)(log p - log q), a sum of terms >= 0.
+
+    Args:
+        lprobs_p, lprobs_q: log-probabilities, [..., V]
+    Returns: [...]
+    """
+    log_ratio = (lprobs_p - lprobs_q).masked_fill(lprobs_p.eq(lprobs_q), 0)  # -inf - -inf too
+    return ((lprobs_p.exp() - lprobs_q.exp()) * log_ratio).sum(-1) / 2
