@@ -84,10 +84,7 @@ class _FusedLoss(torch.autograd.Function):
         ctx.early = settings.reduction == "sum" and tensors[0].dtype != torch.float16
         run = _run_logits if len(tensors) == 1 else _run_linear
         result, gradients = run(settings, target, *tensors, needed=needed if ctx.early else ())
-        if ctx.early:
-            ctx.gradients = gradients
-        elif any(needed):
-            ctx.save_for_backward(target, *tensors)
+        ctx.save_for_backward(*(gradients if ctx.early else (target, *tensors)))
         if settings.reduction == "sum":
             result = [value if value is None else value.sum() for value in result]
         ctx.mark_non_differentiable(*(value for value in result[1:] if value is not None))
@@ -96,22 +93,23 @@ class _FusedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        if not ctx.early:
-            target, *tensors = ctx.saved_tensors
-            run = _run_logits if len(tensors) == 1 else _run_linear
-            factor = grad_output.expand(target.shape)
-            needed = ctx.needs_input_grad[2:]
-            _, gradients = run(ctx.settings, target, *tensors, needed=needed, factor=factor)
-            return None, None, *gradients
-        if ctx.gradients is None:
-            raise RuntimeError(
-                "the fused R-Drop loss holds its gradient for one backward only; "
-                "use impl='eager' to go backward through it again"
-            )
-        gradients, ctx.gradients = ctx.gradients, None
-        if grad_output.device.type != "cpu" or grad_output != 1:  # elsewhere, asking would wait
-            gradients = [g if g is None else g.mul_(grad_output) for g in gradients]
-        return None, None, *gradients
+        if ctx.early:
+            return None, None, *_multiplied(ctx.saved_tensors, grad_output)
+        target, *tensors = ctx.saved_tensors
+        run = _run_logits if len(tensors) == 1 else _run_linear
+        factor = grad_output.expand(target.shape)
+        needed = ctx.needs_input_grad[2:]
+        return None, None, *run(ctx.settings, target, *tensors, needed=needed, factor=factor)[1]
+
+
+def _multiplied(gradients: tuple[Tensor | None, ...], factor: Tensor) -> list[Tensor | None]:
+    """The gradients that forward made, times the one of the objective, a scalar."""
+    keep_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+    if keep_graph():  # backward may come again: leave them as they are
+        return [g if g is None else g * factor for g in gradients]
+    if factor.device.type == "cpu" and factor == 1:  # elsewhere, to ask would make the host wait
+        return list(gradients)
+    return [g if g is None else g.mul_(factor) for g in gradients]
 
 
 Result = list[Tensor | None]  # objective, nll_loss, kl, n_correct, each [N]

@@ -1,0 +1,139 @@
+"""Real data and small models that the tests share."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sentencepiece
+import torch
+from fairseq import options, tasks
+from fairseq.data import iterators
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+ROOT = Path(__file__).parent.parent
+CORPUS = ROOT / "scripts" / "quickstart_data"
+BIN = Path(sys.executable).parent
+
+# arguments that make a model tiny, for each architecture that is tested
+_WIDTHS = "--encoder-embed-dim 16 --decoder-embed-dim 16"
+_LAYERS = f"{_WIDTHS} --encoder-layers 2 --decoder-layers 2"
+_TRANSFORMER = (
+    f"{_LAYERS} --encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 "
+    "--encoder-attention-heads 2 --decoder-attention-heads 2"
+)
+ARCHS = {
+    "transformer": f"{_TRANSFORMER} --share-all-embeddings",
+    "transformer-untied": _TRANSFORMER,
+    "lstm": f"{_WIDTHS} --encoder-layers 2 --decoder-layers 2 --encoder-bidirectional "
+    "--encoder-hidden-size 16 --decoder-hidden-size 16 --decoder-out-embed-dim 16",
+    "fconv": f"{_WIDTHS} --encoder-layers [(16,3)] --decoder-layers [(16,3)] "
+    "--decoder-out-embed-dim 16",
+    "bart_base": f"{_TRANSFORMER} --max-source-positions 64 --max-target-positions 64 "
+    "--share-all-embeddings",
+    "transformer_lm": "--decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
+    "--decoder-attention-heads 2 --decoder-input-dim 16 --decoder-output-dim 16",
+}
+
+
+def corpus_lines(split: str, language: str) -> list[str]:
+    with gzip.open(CORPUS / f"{split}.{language}.gz", "rt", encoding="utf-8") as lines:
+        return lines.read().splitlines()
+
+
+def run(
+    command: Sequence[Any], check: bool = True, **kwargs: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a user would, from the checkout unless ``cwd`` is given."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment |= kwargs.pop("env", {})
+    result = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        **{"cwd": ROOT, **kwargs},
+    )
+    if check and result.returncode:
+        raise AssertionError(f"{command} gave {result.returncode}\n{result.stdout}{result.stderr}")
+    return result
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300/40/40 real sentence pairs, in sentencepieces and binarised; bin/ and lm/."""
+    folder = tmp_path_factory.mktemp("data")
+    sizes = {"train": 300, "valid": 40, "test": 40}
+    text = {
+        (split, language): corpus_lines(split, language)[:size]
+        for split, size in sizes.items()
+        for language in ("es", "en")
+    }
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text["train", "es"] + text["train", "en"]),
+        model_prefix=str(folder / "spm"),
+        vocab_size=400,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+    for (split, language), lines in text.items():
+        encoded = "".join(" ".join(line) + "\n" for line in pieces.encode(lines, out_type=str))
+        (folder / f"{split}.{language}").write_text(encoded)
+        (folder / f"raw.{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
+    preprocess = ["fairseq-preprocess"]
+    for split, flag in (("train", "--trainpref"), ("valid", "--validpref"), ("test", "--testpref")):
+        preprocess += [flag, folder / split]
+    run([*preprocess, "-s", "es", "-t", "en", "--joined-dictionary", "--destdir", folder / "bin"])
+    for split, flag in (("train", "--trainpref"), ("valid", "--validpref"), ("test", "--testpref")):
+        preprocess[preprocess.index(flag) + 1] = folder / f"{split}.en"
+    run([*preprocess, "--only-source", "--destdir", folder / "lm"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def build(data: Path) -> Callable[..., SimpleNamespace]:
+    """build("transformer", "--dropout 0.1", criterion="rdrop", ...): what fairseq-train builds.
+
+    Gives task, model, criterion(name, **settings) and a batch of real sentences.
+    """
+    task_of = {}
+
+    def build(arch: str, flags: str = "") -> SimpleNamespace:
+        lm = arch == "transformer_lm"
+        parser = options.get_training_parser("language_modeling" if lm else "translation")
+        command = [
+            *(str(data / ("lm" if lm else "bin")), "--arch", arch.removesuffix("-untied")),
+            *ARCHS[arch].split(),
+            *flags.split(),
+            *("--optimizer", "adam", "--max-tokens", "600"),
+        ]
+        command += ["--tokens-per-sample", "32"] if lm else ["-s", "es", "-t", "en"]
+        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, command))
+        if lm not in task_of:
+            task_of[lm] = tasks.setup_task(cfg.task)
+            task_of[lm].load_dataset("valid")
+        task = task_of[lm]
+        batches: iterators.EpochBatchIterator = task.get_batch_iterator(
+            task.dataset("valid"), max_tokens=600
+        )
+        torch.manual_seed(0)
+        model = task.build_model(cfg.model)
+        for parameter in model.parameters():  # fairseq leaves some biases at 0
+            if parameter.dim() == 1:
+                torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
+
+        def criterion(name: str, **settings: Any) -> torch.nn.Module:
+            args = {"sentence_avg": False, "label_smoothing": 0.1, **settings}
+            from fairseq.criterions import CRITERION_REGISTRY
+
+            return CRITERION_REGISTRY[name](task, **args)
+
+        sample = next(batches.next_epoch_itr(shuffle=False))
+        return SimpleNamespace(task=task, model=model, sample=sample, criterion=criterion)
+
+    return build

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch import nn
+
+from rdrop_fairseq.criterions.model import choose_impl, logits_of, may_overwrite, unwrapped
+from rdrop_fairseq.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("arch", "impl"),
+    [
+        ("transformer", "linear"),
+        ("transformer-untied", "linear"),
+        ("transformer_lm", "linear"),
+        ("bart_base", "linear"),
+        ("lstm", "logits"),
+        ("fconv", "logits"),
+    ],
+)
+def test_auto(build, arch, impl) -> None:
+    assert choose_impl(build(arch).model, "auto")[0] == impl
+
+
+def test_linear_where_impossible(build) -> None:
+    with pytest.raises(UsageError, match="LSTMModel has no plain output projection"):
+        choose_impl(build("lstm").model, "linear")
+
+
+def wrap(wrapper: type, model: nn.Module, **attributes: object) -> nn.Module:
+    """A wrapper of distributed training that was not set up."""
+    wrapped = wrapper.__new__(wrapper)
+    nn.Module.__init__(wrapped)
+    wrapped.module = model
+    for name, value in attributes.items():
+        setattr(wrapped, name, value)
+    return wrapped
+
+
+def test_wrappers(build) -> None:
+    ddp = nn.parallel.DistributedDataParallel
+    tied, untied = build("transformer").model, build("transformer-untied").model
+    assert unwrapped(wrap(ddp, tied)) is tied
+    for find, model, impl in (
+        (False, untied, "linear"),
+        (True, untied, "logits"),
+        (True, tied, "linear"),
+    ):
+        wrapped = wrap(ddp, model, find_unused_parameters=find)
+        assert choose_impl(wrapped, "auto")[0] == impl
+    sharded = type("FullyShardedDataParallel", (nn.Module,), {})
+    impl, reason = choose_impl(wrap(sharded, tied), "auto")
+    assert impl == "logits"
+    assert "gathers the weights" in reason
+
+
+def test_projection_with_a_hook(build) -> None:
+    model = build("transformer").model
+    hook = model.decoder.output_projection.register_forward_hook(lambda *_: None)
+    assert choose_impl(model, "auto")[0] == "logits"
+    hook.remove()
+
+
+def test_logits_of_a_model_with_its_own_probabilities(build) -> None:
+    built = build("transformer")
+    plain = built.model.eval()
+    output = plain(**built.sample["net_input"])
+    assert logits_of(plain, output) is output[0]
+
+    def halved(net_output, log_probs, sample=None):
+        lprobs = (net_output[0] / 2).log_softmax(-1)
+        return lprobs if log_probs else lprobs.exp()
+
+    class Own(type(plain)):
+        get_normalized_probs = staticmethod(halved)
+
+    plain.__class__ = Own
+    assert torch.equal(logits_of(plain, output), halved(output, True))
+    assert choose_impl(plain, "auto")[0] == "logits"
+
+
+def test_may_overwrite() -> None:
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    linear = nn.Linear(4, 5, bias=False)
+    assert may_overwrite(linear(x))
+    assert may_overwrite(nn.Linear(4, 5)(x))
+    assert not may_overwrite(linear(x).tanh())  # needs its result for its gradient
+    assert not may_overwrite(linear(x).log_softmax(-1).view(6, 5))
+    assert not may_overwrite(x)

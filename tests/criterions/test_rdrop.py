@@ -1,0 +1,322 @@
+"""--criterion rdrop, against fairseq's own criteria and against the loss's definition."""
+
+import copy
+import logging
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.logging import meters, metrics
+
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.loss import reference_rdrop_loss
+
+IMPLS = ["linear", "logits", "eager"]
+ARCHS = ["transformer", "transformer-untied", "lstm", "fconv", "bart_base", "transformer_lm"]
+
+
+def step(criterion, model, sample, seed=1, **kwargs):
+    """One training step with the dropout masks of ``seed``: results and gradients."""
+    model.train()
+    model.zero_grad()
+    torch.manual_seed(seed)
+    loss, sample_size, logged = criterion(model, sample, **kwargs)
+    loss.sum().backward()
+    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return SimpleNamespace(loss=loss, sample_size=sample_size, logged=logged, grads=grads)
+
+
+def assert_same_grads(ours, theirs, rtol=1e-4):
+    assert ours.keys() == theirs.keys()
+    scale = max(grad.abs().max() for grad in theirs.values())
+    for name, grad in theirs.items():
+        torch.testing.assert_close(ours[name], grad, rtol=rtol, atol=1e-6 * scale.item(), msg=name)
+
+
+def logged_metrics(criterion, *logging_outputs):
+    with metrics.aggregate(new_root=True) as aggregated:
+        type(criterion).reduce_metrics(list(logging_outputs))
+    return aggregated.get_smoothed_values()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("arch", ["transformer", "transformer-untied", "fconv", "transformer_lm"])
+def test_gradient_equals_fairseqs_rdrop(build, arch, impl) -> None:
+    """For the same dropout masks, the loss and gradient are those of fairseq's criterion."""
+    if (arch, impl) == ("fconv", "linear"):
+        pytest.skip("fconv has no plain output projection")
+    built = build(arch, "--dropout 0.3")
+    ours = step(built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl), built.model, built.sample)
+    theirs = step(
+        built.criterion("label_smoothed_cross_entropy_with_rdrop", rdrop_alpha=5),
+        built.model,
+        copy.deepcopy(built.sample),  # it changes its input
+    )
+    assert ours.sample_size == theirs.sample_size
+    torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-5, atol=0)
+    assert_same_grads(ours.grads, theirs.grads)
+    # fairseq adds up both passes but divides by one pass's tokens: squared perplexity
+    torch.testing.assert_close(
+        ours.logged["nll_loss"], theirs.logged["nll_loss"] / 2, rtol=1e-5, atol=0
+    )
+    assert ours.logged["rdrop_kl"].item() == pytest.approx(theirs.logged["rdrop_kl_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("passes", [2, 3])
+def test_every_model_against_the_definition(build, arch, passes) -> None:
+    """auto trains every architecture, and its gradient is that of the definition."""
+    built = build(arch, "--dropout 0.3")
+    auto = step(built.criterion("rdrop", rdrop_passes=passes), built.model, built.sample)
+    eager = step(
+        built.criterion("rdrop", rdrop_passes=passes, rdrop_impl="eager"),
+        built.model,
+        built.sample,
+    )
+    torch.testing.assert_close(auto.loss, eager.loss, rtol=1e-5, atol=0)
+    assert_same_grads(auto.grads, eager.grads)
+    assert eager.logged["rdrop_kl"] > 0
+
+
+def test_lstm_gets_sorted_lengths_and_the_right_pairs(build) -> None:
+    """The recurrent model's interleaved passes are compared example by example."""
+    built = build("lstm", "--dropout 0.3")
+    criterion = built.criterion("rdrop", rdrop_alpha=3, rdrop_impl="eager")
+    result = step(criterion, built.model, built.sample)
+    torch.manual_seed(1)
+    net_input = {k: v.repeat_interleave(2, 0) for k, v in built.sample["net_input"].items()}
+    logits = built.model(**net_input)[0]
+    expected = reference_rdrop_loss(
+        torch.cat([logits[0::2], logits[1::2]]),
+        built.sample["target"],
+        alpha=3,
+        label_smoothing=0.1,
+        ignore_index=built.task.target_dictionary.pad(),
+    )
+    torch.testing.assert_close(result.loss, expected.objective)
+
+
+@pytest.mark.parametrize("arch", ["transformer", "lstm", "transformer_lm"])
+def test_validation_is_label_smoothed_cross_entropy(build, arch) -> None:
+    built = build(arch, "--dropout 0.3")
+    built.model.eval()
+    calls = []
+    hook = built.model.register_forward_hook(lambda *_: calls.append(1))
+    settings = {"report_accuracy": True, "ignore_prefix_size": 1}
+    with torch.no_grad():
+        ours = built.criterion("rdrop", rdrop_alpha=5, **settings)(built.model, built.sample)
+        assert len(calls) == 1
+        theirs = built.criterion("label_smoothed_cross_entropy", **settings)(
+            built.model, built.sample
+        )
+    hook.remove()
+    assert ours[0].item() == theirs[0].item()
+    assert ours[1:] == theirs[1:]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_same_sample_again(build, impl) -> None:
+    """A second call gives the same loss, and the sample is left as it was (fairseq #5410)."""
+    built = build("transformer", "--dropout 0.3")
+    before = copy.deepcopy(built.sample)
+    criterion = built.criterion("rdrop", rdrop_impl=impl)
+    first = step(criterion, built.model, built.sample)
+    second = step(criterion, built.model, built.sample)
+    assert first.loss.item() == second.loss.item()
+    assert built.sample.keys() == before.keys()
+    assert torch.equal(built.sample["target"], before["target"])
+    for key, tensor in before["net_input"].items():
+        assert torch.equal(built.sample["net_input"][key], tensor)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_alpha_0_logs_what_a_plain_run_logs(build, impl) -> None:
+    """Without dropout noise every number is the plain criterion's, not twice or squared."""
+    built = build("transformer", "--dropout 0 --attention-dropout 0")
+    settings = {"report_accuracy": True}
+    criterion = built.criterion("rdrop", rdrop_alpha=0, rdrop_impl=impl, **settings)
+    ours = logged_metrics(criterion, step(criterion, built.model, built.sample).logged)
+    criterion = built.criterion("label_smoothed_cross_entropy", **settings)
+    theirs = logged_metrics(criterion, step(criterion, built.model, built.sample).logged)
+    kl = ours.pop("rdrop_kl")
+    assert kl == pytest.approx(0, abs=1e-6)
+    assert ours.keys() == theirs.keys() >= {"loss", "nll_loss", "ppl", "accuracy"}
+    for key, value in theirs.items():
+        assert float(ours[key]) == pytest.approx(float(value), rel=1e-5)
+
+
+def test_units_of_the_log(build) -> None:
+    """bits, per pass; rdrop_kl a token; sums of several batches."""
+    criterion = built_criterion = build("transformer").criterion("rdrop")
+    assert built_criterion.logging_outputs_can_be_summed()
+    log = {
+        "loss": torch.tensor(60.0),
+        "nll_loss": torch.tensor(50.0),
+        "rdrop_kl": torch.tensor(5.0),
+        "ntokens": 10,
+        "nsentences": 2,
+        "sample_size": 10,
+    }
+    other = {**log, "rdrop_kl": torch.tensor(15.0)}
+    values = logged_metrics(criterion, log, other)
+    assert float(values["loss"]) == pytest.approx(6 / math.log(2), abs=1e-3)
+    assert float(values["nll_loss"]) == pytest.approx(5 / math.log(2), abs=1e-3)
+    assert float(values["rdrop_kl"]) == pytest.approx(1 / math.log(2), abs=1e-3)
+    assert float(values["ppl"]) == pytest.approx(math.exp(5), rel=1e-2)
+    assert isinstance(metrics.get_meter("default", "loss"), meters.AverageMeter | None)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_ignore_prefix_and_accuracy(build, impl) -> None:
+    built = build("transformer", "--dropout 0.3")
+    settings = {"ignore_prefix_size": 2, "report_accuracy": True}
+    result = step(
+        built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl, **settings),
+        built.model,
+        built.sample,
+    )
+    torch.manual_seed(1)
+    net_input = {k: torch.cat([v, v]) for k, v in built.sample["net_input"].items()}
+    logits, target = built.model(**net_input)[0][:, 2:], built.sample["target"][:, 2:]
+    pad = built.task.target_dictionary.pad()
+    expected = reference_rdrop_loss(logits, target, alpha=5, label_smoothing=0.1, ignore_index=pad)
+    torch.testing.assert_close(result.loss, expected.objective)
+    assert result.logged["n_correct"].item() == expected.n_correct.item() / 2
+    assert result.logged["total"].item() == target.ne(pad).sum().item()
+
+
+def test_sentence_avg(build) -> None:
+    built = build("transformer", "--dropout 0.3")
+    result = step(built.criterion("rdrop", sentence_avg=True), built.model, built.sample)
+    assert result.sample_size == built.sample["target"].size(0) == result.logged["sample_size"]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_not_reduced(build, impl) -> None:
+    built = build("transformer", "--dropout 0.3")
+    criterion = built.criterion("rdrop", rdrop_impl=impl)
+    each = step(criterion, built.model, built.sample, reduce=False)
+    summed = step(criterion, built.model, built.sample)
+    assert each.loss.shape == built.sample["target"].shape
+    torch.testing.assert_close(each.loss.sum(), summed.loss)
+    assert_same_grads(each.grads, summed.grads)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_dummy_batch(build, impl) -> None:
+    """fairseq multiplies a dummy batch's loss by 0 in place: all gradients are 0."""
+    built = build("transformer", "--dropout 0.3")
+    built.model.train()
+    built.model.zero_grad()
+    loss, *_ = built.criterion("rdrop", rdrop_impl=impl)(built.model, built.sample)
+    loss *= 0
+    loss.backward()
+    assert not any(p.grad.count_nonzero() for p in built.model.parameters())
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_trajectory_equals_fairseqs_rdrop(build, impl) -> None:
+    """20 updates from one seed end in the same parameters, to 1e-5 relative."""
+
+    def train(name, **settings):
+        built = build("transformer", "--dropout 0.3")
+        model, criterion = built.model, built.criterion(name, rdrop_alpha=5, **settings)
+        # momentum, not Adam: Adam's step has the size of the learning rate even where the
+        # gradient is rounding noise around 0
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+        for seed in range(20):
+            result = step(criterion, model, copy.deepcopy(built.sample), seed=seed)
+            for parameter in model.parameters():
+                parameter.grad /= result.sample_size
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        return result.loss.item(), torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    loss, ours = train("rdrop", rdrop_impl=impl)
+    expected_loss, theirs = train("label_smoothed_cross_entropy_with_rdrop")
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert ((ours - theirs).norm() / theirs.norm()).item() < 1e-5
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("loss_scale", [2.0**15, 2.0**7, 1.0])
+def test_fp16_gradients_reach_the_parameters(build, impl, loss_scale) -> None:
+    """In float16 nothing is flushed to zero before the loss scale multiplies it."""
+    built = build("transformer", "--dropout 0.3")
+    built.model.half()
+
+    def scaled(impl):
+        built.model.train()
+        built.model.zero_grad()
+        torch.manual_seed(1)
+        loss, sample_size, _ = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)(
+            built.model, built.sample
+        )
+        (loss * (loss_scale / sample_size)).backward()
+        return {name: p.grad.float() for name, p in built.model.named_parameters()}
+
+    ours, theirs = scaled(impl), scaled("eager")
+    for name, grad in theirs.items():
+        assert ours[name].isfinite().all()
+        if name.endswith("k_proj.bias"):  # in truth 0: a softmax does not see it
+            continue
+        norm = grad.norm().item()
+        assert (ours[name] - grad).norm().item() <= 5e-3 * norm + 1e-6, name
+        # as much of the gradient is there at all
+        nonzero = ours[name].count_nonzero(), grad.count_nonzero()
+        assert nonzero[0] >= 0.98 * nonzero[1], name
+
+
+def test_log_line_names_dropout_and_impl(build, caplog) -> None:
+    built = build("transformer", "--dropout 0.3 --attention-dropout 0.1")
+    criterion = built.criterion("rdrop", rdrop_alpha=5)
+    with caplog.at_level(logging.INFO, logger="rdrop_fairseq"):
+        step(criterion, built.model, built.sample)
+        step(criterion, built.model, built.sample)
+    messages = [r.message for r in caplog.records if r.name.startswith("rdrop_fairseq")]
+    assert messages == [
+        "R-Drop: 2 passes, alpha 5, 12 active dropout modules (embedding 2 at 0.3, attention 6 "
+        "at 0.1, output 4 at 0.3); impl linear (the decoder ends in a plain nn.Linear)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rdrop_alpha": -1.0}, r"--rdrop-alpha .*>= 0, got -1\.0"),
+        ({"rdrop_alpha": math.nan}, "--rdrop-alpha .*got nan"),
+        ({"rdrop_alpha": math.inf}, "--rdrop-alpha .*got inf"),
+        ({"rdrop_passes": 1}, "--rdrop-passes must be at least 2, got 1"),
+        ({"label_smoothing": 1.0}, r"--label-smoothing must be in \[0, 1\), got 1\.0"),
+        ({"label_smoothing": -0.1}, r"--label-smoothing .*got -0\.1"),
+    ],
+)
+def test_wrong_settings(build, settings, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        build("transformer").criterion("rdrop", **settings)
+
+
+@pytest.mark.parametrize("impl", ["auto", "eager"])
+def test_no_dropout(build, impl) -> None:
+    built = build("transformer", "--dropout 0 --attention-dropout 0 --activation-dropout 0")
+    with pytest.raises(UsageError, match="no active dropout: set a rate > 0 with --dropout"):
+        step(built.criterion("rdrop", rdrop_impl=impl), built.model, built.sample)
+    step(built.criterion("rdrop", rdrop_alpha=0, rdrop_impl=impl), built.model, built.sample)
+
+
+def test_tasks_without_target_tokens() -> None:
+    create = CRITERION_REGISTRY["rdrop"]
+    settings = {"sentence_avg": False, "label_smoothing": 0.1}
+    with pytest.raises(UsageError, match="use --criterion sentence_prediction"):
+        create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **settings)
+    with pytest.raises(UsageError, match="whose target is a sequence of tokens"):
+        create(SimpleNamespace(target_dictionary=None), **settings)
+
+
+def test_a_tensor_that_is_not_a_batch(build) -> None:
+    built = build("transformer", "--dropout 0.3")
+    sample = {**built.sample, "net_input": {**built.sample["net_input"], "odd": torch.zeros(1, 3)}}
+    with pytest.raises(ValueError, match=r"net_input\['odd'\].*\(1, 3\)"):
+        step(built.criterion("rdrop"), built.model, sample)

@@ -1,0 +1,359 @@
+"""The fused losses against their definition."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import linear
+
+from rdrop_fairseq.loss import RDropLoss, linear_rdrop_loss, rdrop_loss, reference_rdrop_loss
+
+
+def results_and_grads(
+    loss: RDropLoss, inputs: list[Tensor], grad_output: Tensor | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    if grad_output is None:
+        grad_output = torch.ones_like(loss.objective)
+    grads = torch.autograd.grad(loss.objective, inputs, grad_output)
+    return [value for value in loss if value is not None], list(grads)
+
+
+def assert_equal(ours, theirs, tolerance: float, rounding: float = 0.0) -> None:
+    """To ``tolerance``, relative to the largest value of each tensor, and ``rounding``."""
+    for mine, expected in zip(ours[0], theirs[0], strict=True):
+        scale = tolerance * max(
+            1.0, expected.double().abs().max().item() if expected.numel() else 0
+        )
+        torch.testing.assert_close(mine, expected, rtol=tolerance, atol=scale)
+    for mine, expected in zip(ours[1], theirs[1], strict=True):
+        scale = tolerance * max(1.0, expected.abs().max().item() if expected.numel() else 0)
+        torch.testing.assert_close(mine, expected, rtol=tolerance, atol=scale)
+
+
+cases = st.fixed_dictionaries(
+    {
+        "rows": st.integers(1, 9),
+        "vocabulary": st.sampled_from([2, 3, 7, 33, 1000, 50_000]),
+        "passes": st.integers(2, 4),
+        "alpha": st.sampled_from([0.0, 0.1, 1.0, 5.0]),
+        "label_smoothing": st.sampled_from([0.0, 0.1, 0.9]),
+        "padding": st.sampled_from(["none", "all", "some", "no index"]),
+        "ignore_index": st.sampled_from([1, -100]),
+        "reduction": st.sampled_from(["sum", "mean", "none"]),
+        "chunk_rows": st.sampled_from([None, 1, 2, 3, 100]),
+        "scale": st.sampled_from([0.0, 1.0, 1e4]),
+        "masked": st.booleans(),
+        "contiguous": st.booleans(),
+        "seed": st.integers(0, 2**31),
+    }
+)
+
+
+def make(case: dict, dtype: torch.dtype) -> tuple[Tensor, Tensor, dict]:
+    """Logits, target and keyword arguments of a generated case."""
+    generator = torch.Generator().manual_seed(case["seed"])
+    rows, vocabulary, passes = case["rows"], case["vocabulary"], case["passes"]
+    logits = torch.randn(vocabulary, passes * rows, dtype=torch.float64, generator=generator)
+    logits = (logits * case["scale"]).to(dtype).t()
+    if case["contiguous"]:
+        logits = logits.contiguous()
+    target = torch.randint(vocabulary, (rows,), generator=generator)
+    if case["masked"] and vocabulary > 2:
+        column = (target[0] + 1) % vocabulary
+        logits[:, column] = -torch.inf
+        target = torch.where(target == column, target[0], target)
+    ignore_index = None if case["padding"] == "no index" else case["ignore_index"]
+    if case["padding"] == "all":
+        target[:] = ignore_index
+    elif case["padding"] == "some":
+        target[torch.rand(rows, generator=generator) < 0.5] = ignore_index
+    elif case["padding"] == "none":
+        target = torch.where(target == ignore_index, 0, target)
+        if case["masked"]:
+            logits[:, 0] = torch.where(logits[:, 0].isneginf(), 0.0, logits[:, 0])
+    arguments = {key: case[key] for key in ("alpha", "label_smoothing", "passes", "reduction")} | {
+        "ignore_index": ignore_index
+    }
+    return logits, target, arguments
+
+
+def expected(logits: Tensor, target: Tensor, arguments: dict) -> RDropLoss:
+    return rdrop_loss(logits, target, impl="eager", with_accuracy=True, **arguments)
+
+
+ALL_MASKED = {
+    "rows": 5,
+    "vocabulary": 33,
+    "passes": 3,
+    "alpha": 5.0,
+    "label_smoothing": 0.1,
+    "padding": "some",
+    "ignore_index": -100,
+    "reduction": "none",
+    "chunk_rows": 2,
+    "scale": 1.0,
+    "masked": True,
+    "contiguous": False,
+    "seed": 0,
+}
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases)
+@example(ALL_MASKED)
+@example({**ALL_MASKED, "padding": "all", "reduction": "sum"})
+def test_logits_equal_the_definition(case: dict) -> None:
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        logits, target, arguments = make(case, dtype)
+        logits.requires_grad_()
+        ours = rdrop_loss(
+            logits, target, with_accuracy=True, chunk_rows=case["chunk_rows"], **arguments
+        )
+        if arguments["reduction"] == "mean" and target.eq(arguments["ignore_index"] or -1).all():
+            assert ours.objective.isnan()  # no target to average over, as in PyTorch
+            return
+        generator = torch.Generator().manual_seed(1)
+        grad_output = torch.randn(ours.objective.shape, dtype=dtype, generator=generator)
+        theirs = expected(logits, target, arguments)
+        # The gradient is what remains of terms as large as alpha times the log ratio: of
+        # logits around 1e4, either way of adding them up leaves their rounding.
+        rounding = torch.finfo(dtype).eps * arguments["alpha"] * case["scale"]
+        assert_equal(
+            results_and_grads(ours, [logits], grad_output),
+            results_and_grads(theirs, [logits], grad_output),
+            tolerance,
+            4 * rounding,
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases, st.booleans())
+@example(ALL_MASKED, True)
+def test_linear_equals_the_definition(case: dict, with_bias: bool) -> None:
+    if case["vocabulary"] > 1000:
+        case["rows"] = min(case["rows"], 3)
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        logits, target, arguments = make({**case, "masked": False}, dtype)
+        generator = torch.Generator().manual_seed(case["seed"])
+        features = torch.randn(len(logits), 4, dtype=dtype, generator=generator)
+        weight = torch.randn(case["vocabulary"], 4, dtype=dtype, generator=generator)
+        bias = torch.randn(case["vocabulary"], dtype=dtype, generator=generator)
+        inputs = [features.requires_grad_(), weight.requires_grad_()]
+        inputs += [bias.requires_grad_()] if with_bias else []
+        if arguments["reduction"] == "mean" and target.eq(arguments["ignore_index"] or -1).all():
+            return
+        ours = linear_rdrop_loss(
+            features,
+            weight,
+            target,
+            bias=bias if with_bias else None,
+            with_accuracy=True,
+            chunk_rows=case["chunk_rows"],
+            **arguments,
+        )
+        theirs = expected(linear(*inputs), target, arguments)
+        assert_equal(results_and_grads(ours, inputs), results_and_grads(theirs, inputs), tolerance)
+
+
+def test_gradcheck() -> None:
+    torch.manual_seed(0)
+    target = torch.tensor([0, 1, 4])
+    arguments = {"alpha": 3.0, "label_smoothing": 0.1, "ignore_index": 1}
+    double = {"dtype": torch.float64, "requires_grad": True}
+    for passes in (2, 3):
+        logits = torch.randn(3 * passes, 5, **double)
+        inputs = (
+            torch.randn(3 * passes, 4, **double),
+            torch.randn(5, 4, **double),
+            torch.randn(5, **double),
+        )
+        for reduction in ("sum", "mean", "none"):
+            arguments |= {"passes": passes, "reduction": reduction}
+            assert torch.autograd.gradcheck(
+                lambda z, kw=dict(arguments): rdrop_loss(z, target, **kw).objective, logits
+            )
+            assert torch.autograd.gradcheck(
+                lambda x, w, b, kw=dict(arguments): (
+                    linear_rdrop_loss(x, w, target, bias=b, **kw).objective
+                ),
+                inputs,
+            )
+
+
+def test_sequences() -> None:
+    """[m * B, T, V] and [B, T]."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(6, 4, 9, dtype=torch.float64), torch.randint(9, (3, 4))
+    loss = rdrop_loss(logits, target, alpha=1, reduction="none")
+    flat = torch.cat([logits[:3].flatten(0, 1), logits[3:].flatten(0, 1)])
+    expected = reference_rdrop_loss(flat, target.flatten(), alpha=1, reduction="none")
+    assert loss.objective.shape == loss.kl.shape == (3, 4)
+    torch.testing.assert_close(loss.objective.flatten(), expected.objective)
+    weight = torch.randn(9, 5, dtype=torch.float64)
+    features = torch.randn(6, 4, 5, dtype=torch.float64)
+    loss = linear_rdrop_loss(features, weight, target, alpha=1, reduction="none", ignore_index=0)
+    expected = reference_rdrop_loss(
+        linear(features, weight), target, alpha=1, reduction="none", ignore_index=0
+    )
+    torch.testing.assert_close(loss.objective, expected.objective)
+
+
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    return ((value.double() - truth.double()).norm() / truth.double().norm()).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("vocabulary", [100, 5003])
+def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int) -> None:
+    """Against a float32 truth, the error is at most the eager path's in this dtype + eps / 16.
+
+    The 16th allows for the gradient of the weight, which each chunk rounds once.
+    """
+    torch.manual_seed(0)
+    rows, width = 96, 32
+    features = (torch.randn(2 * rows, width)).to(dtype)
+    weight = (torch.randn(vocabulary, width) / width**0.5).to(dtype)
+    target = torch.randint(vocabulary, (rows,))
+    arguments = {"alpha": 5.0, "label_smoothing": 0.1, "ignore_index": 3}
+    scale = 2.0**10 / rows  # a loss scale, so that float16 gradients are not subnormal
+
+    def run(loss, as_dtype: torch.dtype) -> list[Tensor]:
+        x = features.to(as_dtype, copy=True).requires_grad_()
+        w = weight.to(as_dtype, copy=True).requires_grad_()
+        result = loss(x, w)
+        (result.objective * scale).backward()
+        return [result.objective.detach(), result.nll_loss, result.kl, x.grad, w.grad]
+
+    def eager(x: Tensor, w: Tensor) -> RDropLoss:
+        return rdrop_loss(linear(x, w), target, impl="eager", **arguments)
+
+    def logits(x: Tensor, w: Tensor) -> RDropLoss:
+        return rdrop_loss(linear(x, w), target, **arguments)
+
+    def fused_linear(x: Tensor, w: Tensor) -> RDropLoss:
+        return linear_rdrop_loss(x, w, target, chunk_rows=40, **arguments)
+
+    truth = run(eager, torch.float32)
+    allowed = [relative_error(value, t) for value, t in zip(run(eager, dtype), truth, strict=True)]
+    for loss in (logits, fused_linear):
+        for value, t, limit in zip(run(loss, dtype), truth, allowed, strict=True):
+            assert relative_error(value, t) <= limit + torch.finfo(dtype).eps / 16
+
+
+@pytest.mark.parametrize("fused", ["logits", "linear"])
+def test_float16_gradients_below_its_smallest_number(fused: str) -> None:
+    """A gradient of 1e-10 in float16 is there once the loss scale has multiplied it."""
+    vocabulary, scale = 1000, 2.0**15
+    x = torch.zeros(2, 1, dtype=torch.float16)
+    x[:] = 1
+    w = torch.full((vocabulary, 1), -16.0, dtype=torch.float16)
+    w[0] = 0  # symbol 0 has nearly all the probability, the others e^-16 = 1.1e-7 each
+    w.requires_grad_()
+    target = torch.tensor([0])
+    if fused == "logits":
+        loss = rdrop_loss(linear(x, w), target, alpha=1.0)
+    else:
+        loss = linear_rdrop_loss(x, w, target, alpha=1.0)
+    (loss.objective * (1e-3 * scale)).backward()
+    assert w.grad[1:].ne(0).all()
+    torch.testing.assert_close(
+        w.grad[1:].double() / scale,
+        torch.full((vocabulary - 1, 1), 2e-3 * math.exp(-16), dtype=torch.float64),
+        rtol=2e-2,
+        atol=0,
+    )
+
+
+def test_inplace_reuses_the_logits_storage() -> None:
+    torch.manual_seed(0)
+    base = torch.randn(8, 50, requires_grad=True)
+    target = torch.randint(50, (4,))
+    expected = torch.autograd.grad(rdrop_loss(base, target, alpha=5).objective, base)[0]
+    logits = base * 1
+    gradients = []
+    logits.register_hook(lambda g: gradients.append(g.data_ptr()))
+    address = logits.data_ptr()
+    rdrop_loss(logits, target, alpha=5, inplace=True).objective.backward()
+    torch.testing.assert_close(base.grad, expected)
+    assert gradients == [address]
+
+
+def test_inplace_is_refused_where_the_logits_are_needed() -> None:
+    base = torch.randn(4, 5, requires_grad=True)
+    loss = rdrop_loss(base.exp(), torch.tensor([1, 2]), alpha=5, inplace=True).objective
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_logits_are_left_alone_by_default() -> None:
+    logits = torch.randn(4, 5, requires_grad=True)
+    before = logits.detach().clone()
+    rdrop_loss(logits, torch.tensor([1, 2]), alpha=5).objective.backward()
+    assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_backward_again(dtype: torch.dtype) -> None:
+    """With retain_graph the gradients add up as they should; without, PyTorch complains."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(4, 5, dtype=dtype, requires_grad=True), torch.tensor([1, 2])
+    (once,) = torch.autograd.grad(rdrop_loss(logits, target, alpha=5).objective, logits)
+    loss = rdrop_loss(logits, target, alpha=5).objective
+    for times in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(logits.grad, times * once)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        loss.backward()
+
+
+def test_frozen_inputs_and_no_grad() -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(4, 3, requires_grad=True), torch.randn(7, 3)
+    target = torch.tensor([1, 2])
+    linear_rdrop_loss(x, w, target, alpha=1).objective.backward()
+    assert x.grad is not None
+    with torch.no_grad():
+        loss = linear_rdrop_loss(x, w, target, alpha=1)
+    assert not loss.objective.requires_grad
+    torch.testing.assert_close(
+        loss.objective, reference_rdrop_loss(linear(x, w), target, alpha=1).objective.detach()
+    )
+
+
+def test_autocast() -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(8, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    target = torch.randint(50, (4,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = linear_rdrop_loss(x, w, target, alpha=1.0).objective
+        theirs = rdrop_loss(linear(x, w), target, alpha=1.0, impl="eager").objective
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)
+    ours.backward()
+    assert x.grad.dtype == w.grad.dtype == torch.float32
+
+
+def test_memory_does_not_grow_with_the_logits() -> None:
+    """No tensor of linear_rdrop_loss is as large as the logits, forward and backward."""
+    rows, vocabulary, width = 400, 3000, 8
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            result = func(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(tensor, Tensor):
+                    largest = max(largest, tensor.untyped_storage().nbytes() // 4)
+            return result
+
+    x = torch.randn(2 * rows, width, requires_grad=True)
+    w = torch.randn(vocabulary, width, requires_grad=True)
+    with Watch():
+        linear_rdrop_loss(
+            x, w, torch.randint(vocabulary, (rows,)), alpha=5, chunk_rows=10
+        ).objective.backward()
+    assert 2 * 10 * vocabulary <= largest < 2 * rows * vocabulary / 10
