@@ -30,11 +30,11 @@ def assert_equal(ours, theirs, tolerance: float, truth=None, terms: float = 0.0)
     """
     ours, theirs = ours[0] + ours[1], theirs[0] + theirs[1]
     truth = theirs if truth is None else truth[0] + truth[1]
+    rounding = torch.finfo(ours[0].dtype).eps * terms
     for mine, eager, true in zip(ours, theirs, truth, strict=True):
         true = true.to(mine.dtype)
         largest = max(1.0, true.double().abs().max().item())
         off = (eager - true).abs().max().item()
-        rounding = torch.finfo(mine.dtype).eps * terms
         torch.testing.assert_close(
             mine, eager, rtol=tolerance, atol=tolerance * largest + 2 * off + rounding
         )
