@@ -1,0 +1,105 @@
+"""Average the parameters of fairseq checkpoints, in float64.
+
+    python scripts/average_checkpoints.py --output avg.pt a.pt b.pt c.pt
+    python scripts/average_checkpoints.py --output avg.pt --last 10 checkpoints/
+
+The average has everything else (configuration, dictionary sizes) from the last one, but
+no optimizer state: it is for generation and fine-tuning, not to resume from.
+"""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import torch
+from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+from omegaconf import OmegaConf
+
+import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The last ``count`` checkpoints by epoch or, if there are none, by update.
+
+    Exits with one sentence if there are fewer.
+    """
+    for pattern, unit in (
+        (r"checkpoint(\d+)\.pt", "epoch"),
+        (r"checkpoint_\d+_(\d+)\.pt", "update"),
+    ):
+        found = {
+            int(match[1]): path
+            for path in folder.glob("*.pt")
+            if (match := re.fullmatch(pattern, path.name))
+        }
+        if len(found) >= count:
+            return [found[number] for number in sorted(found)[-count:]]
+    sys.exit(
+        f"average_checkpoints: {folder} does not hold {count} checkpoints by epoch "
+        "(checkpointN.pt) or by update (checkpoint_E_N.pt); train without --no-epoch-checkpoints, or with "
+        f"--save-interval-updates and --keep-interval-updates {count}"
+    )
+
+
+def average(paths: list[Path]) -> dict:
+    """The last checkpoint's state with the mean of all parameters, computed in float64.
+
+    Parameters that are not floating point (counters) are taken from the last one.
+    Exits with one sentence if the checkpoints' parameters differ in name or shape.
+    """
+    total: dict[str, torch.Tensor] = {}
+    for path in paths:
+        state = load_checkpoint_to_cpu(str(path))
+        model = state["model"]
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.items()}
+        if not total:
+            total = {n: t.double() for n, t in model.items() if t.is_floating_point()}
+            first_shapes = shapes
+            continue
+        for name in sorted(shapes.keys() | first_shapes.keys()):
+            if shapes.get(name) != first_shapes.get(name):
+                sys.exit(
+                    f"average_checkpoints: {name} is {first_shapes.get(name, 'missing')} in "
+                    f"{paths[0]} but {shapes.get(name, 'missing')} in {path}: "
+                    "average checkpoints of one training only"
+                )
+        for name in total:
+            total[name] += model[name].double()
+    for name, tensor in total.items():
+        model[name] = (tensor / len(paths)).to(model[name].dtype)
+    # as fairseq writes it; loading has made it an omegaconf object
+    cfg = state["cfg"] and OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
+    return {**state, "cfg": cfg, "last_optimizer_state": None}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", help="checkpoints, or a folder with --last")
+    parser.add_argument("--output", type=Path, required=True, help="where to write the average")
+    parser.add_argument("--last", type=int, metavar="N", help="average the folder's last N")
+    args = parser.parse_args()
+
+    paths = args.inputs
+    if args.last is not None:
+        if args.last < 1:
+            parser.error(f"--last must be at least 1, got {args.last}")
+        if len(paths) != 1 or not paths[0].is_dir():
+            parser.error(f"--last takes one folder, got {' '.join(map(str, paths))}")
+        paths = last_checkpoints(paths[0], args.last)
+    for path in paths:
+        if not path.is_file():
+            parser.error(f"no such checkpoint: {path}")
+
+    state = average(paths)
+    unfinished = args.output.with_name(args.output.name + ".tmp")
+    torch.save(state, unfinished)
+    os.replace(unfinished, args.output)
+    print(f"average of {len(paths)} in {args.output}: {' '.join(path.name for path in paths)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Translates a binarised test set with a checkpoint, or with the average of the last N, and
+# scores the detokenised text with sacrebleu: BLEU, chrF2 and TER with their signatures.
+#
+#   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--baseline HYP]
+#
+#   DATA            folder made by fairseq-preprocess
+#   CHECKPOINT      a checkpoint.pt, or with --average the folder that holds them
+#   --out DIR       where to write                       default: beside the checkpoint
+#   --average N     average the last N checkpoints of the folder first
+#   --reference F   the test set's target side as plain text, one sentence a line
+#                   default: what DATA holds, detokenised (unknown words then count as wrong)
+#   --baseline HYP  another system's hyp.txt: adds sacrebleu's paired bootstrap against it
+#
+# Writes hyp.txt, ref.txt, scores.json and generate.log to DIR, and prints the scores.
+#
+# Settings (environment variables):
+#   BEAM        beam size                                default: 5
+#   LENPEN      length penalty                           default: 1.0
+#   MAX_TOKENS  tokens in a batch                        default: 4000
+#   SUBSET      which part of DATA                       default: test
+#   POST_PROCESS  how pieces become text: sentencepiece, subword_nmt, ...; default: sentencepiece
+#   GENERATE_ARGS  more arguments for fairseq-generate   default: none
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BEAM=${BEAM:-5}
+LENPEN=${LENPEN:-1.0}
+MAX_TOKENS=${MAX_TOKENS:-4000}
+SUBSET=${SUBSET:-test}
+POST_PROCESS=${POST_PROCESS:-sentencepiece}
+GENERATE_ARGS=${GENERATE_ARGS:-}
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "evaluate: $*" >&2
+  exit 1
+}
+
+positional=()
+out="" average="" reference="" baseline=""
+while (($#)); do
+  case $1 in
+    -h | --help) usage && exit 0 ;;
+    --out | --average | --reference | --baseline)
+      (($# > 1)) || die "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift 2
+      ;;
+    -*) die "unknown option $1; see --help" ;;
+    *) positional+=("$1") && shift ;;
+  esac
+done
+((${#positional[@]} == 2)) || die "expected DATA and CHECKPOINT, got ${#positional[@]} arguments; see --help"
+data=${positional[0]} checkpoint=${positional[1]}
+
+[[ -d $data ]] || die "no such data folder: $data"
+[[ -e $checkpoint ]] || die "no such checkpoint: $checkpoint"
+for file in $reference $baseline; do
+  [[ -f $file ]] || die "no such file: $file"
+done
+if [[ -n $average ]]; then
+  [[ $average =~ ^[1-9][0-9]*$ ]] || die "--average must be a whole number above 0, got $average"
+  [[ -d $checkpoint ]] || die "--average takes a folder of checkpoints, got the file $checkpoint"
+  out=${out:-$checkpoint}
+else
+  [[ -f $checkpoint ]] || die "$checkpoint is a folder: name a checkpoint in it, or give --average N"
+  out=${out:-$(dirname "$checkpoint")}
+fi
+compgen -G "$data/$SUBSET.*.bin" >/dev/null ||
+  die "$data holds no $SUBSET set ($SUBSET.*.bin); set SUBSET to one that it holds"
+if [[ -z $(find "$data" -name "$SUBSET.*.bin" -size +0) ]]; then
+  die "the $SUBSET set in $data is empty"
+fi
+command -v fairseq-generate >/dev/null ||
+  die "fairseq-generate is not on PATH: run '. ${VENV:-.venv}/bin/activate' (scripts/setup.sh makes it)"
+
+mkdir -p "$out"
+if [[ -n $average ]]; then
+  python "$root/scripts/average_checkpoints.py" --last "$average" --output "$out/average.pt" "$checkpoint"
+  checkpoint=$out/average.pt
+fi
+
+log=$out/generate.log
+# shellcheck disable=SC2086  # GENERATE_ARGS is several arguments
+if ! fairseq-generate "$data" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
+  --gen-subset "$SUBSET" --beam "$BEAM" --lenpen "$LENPEN" --max-tokens "$MAX_TOKENS" \
+  --post-process "$POST_PROCESS" --log-format none $GENERATE_ARGS >"$log.tmp" 2>"$log.err"; then
+  tail -n 1 "$log.err" >&2
+  die "fairseq-generate failed; see $log.err"
+fi
+mv "$log.tmp" "$log" && rm "$log.err"
+
+# lines of the form H-12<tab>score<tab>text come batch by batch: back to the order of the set
+grep '^H-' "$log" | sed 's/^H-//' | sort -n -k1,1 | cut -f3- >"$out/hyp.txt.tmp"
+if [[ -n $reference ]]; then
+  cp "$reference" "$out/ref.txt.tmp"
+else
+  grep '^T-' "$log" | sed 's/^T-//' | sort -n -k1,1 | cut -f2- >"$out/ref.txt.tmp"
+fi
+mv "$out/hyp.txt.tmp" "$out/hyp.txt"
+mv "$out/ref.txt.tmp" "$out/ref.txt"
+
+python "$root/scripts/score.py" --hypothesis "$out/hyp.txt" --reference "$out/ref.txt" \
+  --json "$out/scores.json" ${baseline:+--baseline "$baseline"}

@@ -1,0 +1,106 @@
+"""Score translations with sacrebleu: BLEU, chrF2 and TER with their signatures.
+
+    python scripts/score.py --hypothesis HYP --reference REF --json scores.json
+    python scripts/score.py --hypothesis HYP --reference REF --baseline OTHER_HYP
+
+All files hold one detokenised sentence a line. With --baseline, sacrebleu's paired
+bootstrap says whether the difference between the two could be chance.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.significance import PairedTest
+
+
+def read(path: Path, what: str) -> list[str]:
+    """The lines of a file. Exits with one sentence if it is not there or not UTF-8."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        sys.exit(f"score: no such {what} file: {path}")
+    except UnicodeDecodeError as error:
+        sys.exit(f"score: the {what} file {path} is not UTF-8 at byte {error.start}")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def score(hypothesis: list[str], reference: list[str]) -> dict[str, dict[str, float | str]]:
+    """BLEU, chrF2 and TER of the corpus: each with its score and signature."""
+    scores = {}
+    for metric in (BLEU(), CHRF(), TER()):
+        result = metric.corpus_score(hypothesis, [reference])
+        signature = str(metric.get_signature())
+        scores[result.name] = {"score": result.score, "signature": signature}
+    return scores
+
+
+def compare(hypothesis: list[str], baseline: list[str], reference: list[str]) -> dict:
+    """sacrebleu's paired bootstrap of a hypothesis against a baseline.
+
+    Returns: for BLEU and chrF2 the two scores, their difference, the p-value and the
+        signature, which names the number of resamplings and the seed.
+    """
+    systems = [("baseline", baseline), ("hypothesis", hypothesis)]
+    metrics = {"BLEU": BLEU(references=[reference]), "chrF2": CHRF(references=[reference])}
+    signatures, results = PairedTest(systems, metrics, None, "bs", n_samples=1000)()
+    comparison = {}
+    for name in metrics:
+        before, after = results[name]
+        comparison[name] = {
+            "baseline": before.score,
+            "hypothesis": after.score,
+            "difference": after.score - before.score,
+            "p_value": after.p_value,
+            "signature": str(signatures[name]),
+        }
+    return comparison
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--hypothesis", type=Path, required=True, help="translations to score")
+    parser.add_argument("--reference", type=Path, required=True, help="reference translations")
+    parser.add_argument("--baseline", type=Path, help="another system's, for a paired bootstrap")
+    parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
+    args = parser.parse_args()
+
+    texts = {
+        what: read(path, what)
+        for what in ("hypothesis", "reference", "baseline")
+        if (path := getattr(args, what)) is not None
+    }
+    if not texts["reference"]:
+        sys.exit(f"score: the reference file {args.reference} is empty: nothing to score")
+    for what, lines in texts.items():
+        if len(lines) != len(texts["reference"]):
+            sys.exit(
+                f"score: {args.reference} has {len(texts['reference'])} lines but the {what} "
+                f"{getattr(args, what)} has {len(lines)}: they must match line by line"
+            )
+
+    report: dict = score(texts["hypothesis"], texts["reference"])
+    print(" ".join(f"{name} {values['score']:.2f}" for name, values in report.items()))
+    for name, values in report.items():
+        print(f"  {name}|{values['signature']}")
+    if "baseline" in texts:
+        report["paired_bootstrap"] = compare(**texts)
+        for name, values in report["paired_bootstrap"].items():
+            print(
+                f"paired bootstrap: {name} {values['baseline']:.2f} -> {values['hypothesis']:.2f} "
+                f"({values['difference']:+.2f}), p = {values['p_value']:.4f}"
+            )
+            print(f"  {name}|{values['signature']}")
+    if args.json:
+        unfinished = args.json.with_name(args.json.name + ".tmp")
+        unfinished.write_text(json.dumps(report, indent=2) + "\n")
+        os.replace(unfinished, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with rdrop_fairseq and everything that its tests and recipes
+# need, at the versions of constraints.txt. Does nothing where that is done.
+#
+#   bash scripts/setup.sh && . .venv/bin/activate
+#
+# Settings (environment variables):
+#   VENV    folder of the environment                      default: .venv in the checkout
+#   PYTHON  a Python 3.11 or 3.12 to make it with          default: the first one found
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${VENV:-$root/.venv}
+
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+  exit 0
+fi
+
+is_supported() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+    if is_supported "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "rdrop-fairseq needs Python 3.11 or 3.12 (fairseq has builds for no other)," \
+    "found $("${PYTHON:-python3}" --version 2>&1 | head -n 1): set PYTHON=/path/to/python3.11" >&2
+  return 1
+}
+
+# what the environment is made of: another one is made when this changes
+stamp=$(cat "$root/constraints.txt" "$root/setup.py" | cksum)
+if [[ -f $VENV/rdrop.stamp && $(<"$VENV/rdrop.stamp") == "$stamp $root" ]]; then
+  exit 0
+fi
+
+python=$(find_python)
+echo "Installing into $VENV with $("$python" --version)" >&2
+"$python" -m venv "$VENV"
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+  --constraint "$root/constraints.txt" --editable "${root}[test]"
+echo "$stamp $root" >"$VENV/rdrop.stamp"
