@@ -11,6 +11,8 @@ import collections
 import functools
 import os
 import pickle
+import re
+import struct
 import typing
 from typing import Any
 
@@ -76,11 +78,14 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         try:
             return load(path, *args, **kwargs)
-        except pickle.UnpicklingError as error:
-            if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
-                raise UsageError(_refusal(path, error)) from error
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            raise  # say it themselves
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, struct.error) as error:
+            refused = re.search(r".*(GLOBAL \S+|got <class '.*'>)", str(error))
+            if refused:
+                raise UsageError(_refusal(path, refused[0].strip())) from error
             raise UsageError(_unreadable(path, error)) from error
-        except (RuntimeError, EOFError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:  # it loads, but is something else
             raise UsageError(_unreadable(path, error)) from error
 
     return load_checkpoint_to_cpu
@@ -94,8 +99,7 @@ def _unreadable(path: str, error: Exception) -> str:
     )
 
 
-def _refusal(path: str, error: Exception) -> str:
-    refused = next(line for line in str(error).splitlines() if "GLOBAL" in line).strip()
+def _refusal(path: str, refused: str) -> str:
     return (
         f"refused to load {path}: it holds an object that fairseq checkpoints do not hold and that "
         f"could run code. [{refused}] If you trust the file's author and it is a checkpoint, allow "

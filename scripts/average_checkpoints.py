@@ -25,10 +25,7 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
 
     Exits with one sentence if there are fewer.
     """
-    for pattern, unit in (
-        (r"checkpoint(\d+)\.pt", "epoch"),
-        (r"checkpoint_\d+_(\d+)\.pt", "update"),
-    ):
+    for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
         found = {
             int(match[1]): path
             for path in folder.glob("*.pt")
@@ -38,8 +35,8 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
             return [found[number] for number in sorted(found)[-count:]]
     sys.exit(
         f"average_checkpoints: {folder} does not hold {count} checkpoints by epoch "
-        "(checkpointN.pt) or by update (checkpoint_E_N.pt); train without --no-epoch-checkpoints, or with "
-        f"--save-interval-updates and --keep-interval-updates {count}"
+        "(checkpointN.pt) or by update (checkpoint_E_N.pt); train without --no-epoch-checkpoints, "
+        f"or with --save-interval-updates and --keep-interval-updates {count}"
     )
 
 

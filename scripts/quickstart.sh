@@ -8,7 +8,7 @@
 #
 #   --compare    also train the same model with fairseq's label_smoothed_cross_entropy, and
 #                print sacrebleu's paired bootstrap between the two
-#   --updates N  updates of training                      default: 800
+#   --updates N  updates of training                      default: 1000
 #   --alpha A    weight of R-Drop's KL term               default: 1
 #   --seed S     seed of parameters, batches and dropout  default: 1
 #   --out DIR    where to write                           default: runs/quickstart
@@ -19,7 +19,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$root/.venv}
-updates=800 alpha=1 seed=1 out=$root/runs/quickstart compare=false
+updates=1000 alpha=1 seed=1 out=$root/runs/quickstart compare=false
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 die() {
@@ -97,7 +97,7 @@ train() {
     --encoder-layers 3 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
     --decoder-layers 3 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
     --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
-    --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1800 \
+    --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1500 \
     --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
     --cpu --num-workers 0 --log-format "$progress" --log-interval 20 --log-file "$run/train.log"
   touch "$run/done"

@@ -34,7 +34,7 @@ ARCHS = {
     "--encoder-hidden-size 16 --decoder-hidden-size 16 --decoder-out-embed-dim 16",
     "fconv": f"{_WIDTHS} --encoder-layers [(16,3)] --decoder-layers [(16,3)] "
     "--decoder-out-embed-dim 16",
-    "bart_base": f"{_TRANSFORMER} --max-source-positions 64 --max-target-positions 64 "
+    "bart_base": f"{_TRANSFORMER} --max-source-positions 128 --max-target-positions 128 "
     "--share-all-embeddings",
     "transformer_lm": "--decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
     "--decoder-attention-heads 2 --decoder-input-dim 16 --decoder-output-dim 16",
@@ -60,7 +60,8 @@ def run(
         **{"cwd": ROOT, **kwargs},
     )
     if check and result.returncode:
-        raise AssertionError(f"{command} gave {result.returncode}\n{result.stdout}{result.stderr}")
+        ending = "\n".join((result.stdout + result.stderr).splitlines()[-15:])
+        raise AssertionError(f"{command} gave {result.returncode}: ...\n{ending}")
     return result
 
 

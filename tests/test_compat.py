@@ -1,0 +1,87 @@
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import fairseq
+import numpy as np
+import pytest
+from fairseq.data import data_utils, token_block_dataset
+
+from rdrop_fairseq.compat import require_fairseq_012
+from rdrop_fairseq.errors import UsageError
+
+from .conftest import ROOT, run
+
+
+def test_numpy_names_only_where_fairseq_misses_them() -> None:
+    assert token_block_dataset.np.compat.long is int
+    assert data_utils.np.int is int
+    assert data_utils.np.arange(3).tolist() == [0, 1, 2]
+    assert data_utils.np.percentile([1, 2, 9], 50, interpolation="lower") == 2
+    assert not hasattr(np, "int")
+    assert data_utils.get_buckets(np.array([3, 1, 8, 5]), 2).tolist() == [3, 8]
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "0.10.2"])
+def test_old_fairseq(version: str) -> None:
+    with pytest.raises(UsageError, match=rf"0\.12 or newer, found {version}: pip install"):
+        require_fairseq_012(version)
+
+
+@pytest.mark.parametrize("version", ["0.12.2", "0.12.3", "1.0.0a0+abc"])
+def test_new_fairseq(version: str) -> None:
+    require_fairseq_012(version)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like site-packages after ``pip install .``, with fairseq beside the plugin."""
+    folder = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    run([*pip, "--target", folder, ROOT])
+    shutil.copytree(Path(fairseq.__file__).parent, folder / "fairseq")
+    return folder
+
+
+def plugin_is_found(cwd: Path, user_dir: str, before: str = "pass", **env: str) -> bool:
+    """Whether fairseq-train knows the plugin's flags, in a process of its own."""
+    code = f"import sys; {before}; from fairseq_cli.train import cli_main; cli_main()"
+    arguments = ["data", "--user-dir", user_dir, "--arch", "transformer", "--criterion", "rdrop"]
+    command = [sys.executable, "-c", code, *arguments, "--rdrop-impl", "fast"]
+    result = run(command, cwd=cwd, env=env, check=False)
+    assert result.returncode
+    return "argument --rdrop-impl: invalid choice: 'fast'" in result.stderr
+
+
+def test_regular_install_is_found_from_anywhere(site: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": str(site)}
+    assert plugin_is_found(tmp_path, "rdrop_fairseq", **path)
+    by_hand = f"import rdrop_fairseq; assert rdrop_fairseq.__file__.startswith({str(site)!r})"
+    assert plugin_is_found(tmp_path, "rdrop_fairseq", by_hand, **path)
+
+
+def test_from_the_checkout_and_by_path(tmp_path: Path) -> None:
+    assert plugin_is_found(ROOT, "rdrop_fairseq")
+    assert plugin_is_found(ROOT, "rdrop_fairseq/")
+    assert plugin_is_found(ROOT, "rdrop_fairseq", "import rdrop_fairseq")
+    # the README's command that prints the path to give
+    command = [sys.executable, "-c", "import rdrop_fairseq; print(rdrop_fairseq.__path__[0])"]
+    path = run(command, cwd=tmp_path).stdout.strip().splitlines()[-1]
+    assert plugin_is_found(tmp_path, path)
+    assert plugin_is_found(tmp_path, f"{path}/")
+
+
+def test_package_metadata(site) -> None:
+    from importlib.metadata import PathDistribution
+
+    import rdrop_fairseq
+
+    (info,) = site.glob("rdrop_fairseq-*.dist-info")
+    metadata = PathDistribution(info).metadata
+    assert metadata["Name"] == "rdrop-fairseq"
+    assert metadata["Version"] == rdrop_fairseq.__version__
+    assert metadata["License"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.11,<3.13"
+    required = {re.match("[a-z-]+", line)[0] for line in metadata.get_all("Requires-Dist")}
+    assert required >= {"ve-fairseq", "torch", "sacrebleu", "sentencepiece"}
