@@ -145,8 +145,8 @@ echo
 echo "== Three translations of the test set"
 samples
 echo "== Scores on the test set ($(wc -l <"$out/text/test.en") verses of books that training never saw)"
-echo "copying the source:          $(score "$out/trivial/copy.txt" | head -n 1)"
-echo "most frequent sentence:      $(score "$out/trivial/constant.txt" | head -n 1)"
+echo "copying the source:          $(score "$out/trivial/copy.txt" | sed -n 1p)"
+echo "most frequent sentence:      $(score "$out/trivial/constant.txt" | sed -n 1p)"
 if $compare; then
   echo "baseline (no R-Drop), then R-Drop, $updates updates each:"
   score "$out/baseline/hyp.txt"

@@ -19,6 +19,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "scripts" / "quickstart_data"
 BIN = Path(sys.executable).parent
+USER_DIR = ["--user-dir", "rdrop_fairseq"]
+PAIR = ["-s", "es", "-t", "en"]
 
 # arguments that make a model tiny, for each architecture that is tested
 _WIDTHS = "--encoder-embed-dim 16 --decoder-embed-dim 16"
@@ -63,6 +65,15 @@ def run(
         ending = "\n".join((result.stdout + result.stderr).splitlines()[-15:])
         raise AssertionError(f"{command} gave {result.returncode}: ...\n{ending}")
     return result
+
+
+def train(data: Path, save_dir: Path, *flags: str, arch: str = "transformer", **kwargs):
+    command = ["fairseq-train", data / "bin", *PAIR, *USER_DIR, "--save-dir", save_dir]
+    command += ["--arch", arch, *ARCHS[arch].split(), "--criterion", "rdrop", "--cpu"]
+    command += ["--rdrop-alpha", "5", "--label-smoothing", "0.1", "--dropout", "0.2"]
+    command += ["--optimizer", "adam", "--lr", "0.01", "--max-tokens", "1500"]
+    command += ["--num-workers", "0", "--log-format", "json"]
+    return run([*command, *flags], **kwargs)
 
 
 @pytest.fixture(scope="session")
@@ -138,3 +149,15 @@ def build(data: Path) -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(task=task, model=model, sample=sample, criterion=criterion)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+    """Six updates, a checkpoint after each third, BLEU of the valid set at the end."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = train(
+        *(data, folder, "--max-update", "6", "--save-interval-updates", "3"),
+        *("--eval-bleu", "--eval-bleu-remove-bpe", "sentencepiece", "--report-accuracy"),
+        *("--eval-bleu-args", '{"beam": 2, "max_len_b": 20}', "--update-freq", "2"),
+    )
+    return folder, result

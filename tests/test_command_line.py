@@ -2,42 +2,17 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
-from .conftest import ARCHS, ROOT, corpus_lines, run
-
-USER_DIR = ["--user-dir", "rdrop_fairseq"]
-PAIR = ["-s", "es", "-t", "en"]
-
-
-def train(data: Path, save_dir: Path, *flags: str, arch: str = "transformer", **kwargs):
-    command = ["fairseq-train", data / "bin", *PAIR, *USER_DIR, "--save-dir", save_dir]
-    command += ["--arch", arch, *ARCHS[arch].split(), "--criterion", "rdrop", "--cpu"]
-    command += ["--rdrop-alpha", "5", "--label-smoothing", "0.1", "--dropout", "0.2"]
-    command += ["--optimizer", "adam", "--lr", "0.01", "--max-tokens", "1500"]
-    command += ["--num-workers", "0", "--log-format", "json"]
-    return run([*command, *flags], **kwargs)
+from .conftest import ARCHS, PAIR, ROOT, USER_DIR, corpus_lines, run, train
 
 
 def logged(result, kind: str) -> list[dict]:
     """The JSON lines that fairseq's progress bar ``kind`` (train, valid) logged."""
     lines = (result.stdout + result.stderr).splitlines()
     return [json.loads(line.split(" | ")[-1]) for line in lines if f"| INFO | {kind} | {{" in line]
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """Six updates, a checkpoint after each third, BLEU of the valid set at the end."""
-    folder = tmp_path_factory.mktemp("trained")
-    result = train(
-        *(data, folder, "--max-update", "6", "--save-interval-updates", "3"),
-        *("--eval-bleu", "--eval-bleu-remove-bpe", "sentencepiece", "--report-accuracy"),
-        *("--eval-bleu-args", '{"beam": 2, "max_len_b": 20}', "--update-freq", "2"),
-    )
-    return folder, result
 
 
 def test_train_logs_per_pass_and_valid_bleu(trained) -> None:

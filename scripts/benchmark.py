@@ -1,0 +1,304 @@
+"""What R-Drop costs: time and peak memory of a training step, beside fairseq's criteria.
+
+    python scripts/benchmark.py                                   the base transformer, V = 32k
+    python scripts/benchmark.py --arch transformer_iwslt_de_en --vocab 10000
+    python scripts/benchmark.py --loss                            the loss alone, over N and V
+
+Every measurement is a process of its own, and the variants take turns, so that what slows
+the machine for a while slows them all. A step is forward and backward on one batch of random
+tokens, in which every sentence has between 60% and 100% of --tokens. Time is the median of
+all steps; memory the median over the processes of the high-water mark: of the resident set on
+a CPU, of torch.cuda.max_memory_allocated on a GPU.
+"""
+
+import argparse
+import copy
+import csv
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+STEP_VARIANTS = {
+    "plain CE, batch": "fairseq's label_smoothed_cross_entropy on the batch",
+    "plain CE, doubled": "the same on the batch twice: what two passes must cost",
+    "fairseq R-Drop": "fairseq's label_smoothed_cross_entropy_with_rdrop",
+    "ours, eager": "--rdrop-impl eager",
+    "ours, logits": "--rdrop-impl logits",
+    "ours, linear": "--rdrop-impl linear",
+    "body only": "the doubled batch through all but the output projection, no loss",
+}
+LOSS_VARIANTS = {
+    "fairseq R-Drop": "fairseq's criterion on logits",
+    "ours, eager": "rdrop_loss(impl='eager')",
+    "ours, logits": "rdrop_loss(impl='fused')",
+    "projection + fairseq": "F.linear and fairseq's criterion",
+    "projection + ours": "linear_rdrop_loss",
+}
+LOSS_SIZES = [(256, 32000), (1024, 32000), (2048, 32000), (1024, 10000)]
+CSV_COLUMNS = (
+    *("date", "machine", "threads", "dtype", "torch", "fairseq", "python"),
+    *("table", "arch", "rows", "vocabulary", "variant", "seconds", "peak_mib"),
+)
+WIDTH = 512  # of the features, for the loss alone
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--loss", action="store_true", help="measure the loss alone, over N and V")
+    add("--arch", default="transformer_wmt_en_de", help="a translation architecture of fairseq")
+    add("--vocab", type=int, default=32000, help="size of the joint vocabulary")
+    add("--batch", type=int, default=24, help="sentences in the batch")
+    add("--tokens", type=int, default=32, help="tokens of the longest sentence")
+    add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--threads", type=int, default=2, help="threads on a CPU")
+    add("--processes", type=int, default=3, help="processes for each variant")
+    add("--steps", type=int, default=2, help="timed steps in a process, after one that is not")
+    add("--csv", type=Path, help="append the results to this file")
+    add("--measure", help=argparse.SUPPRESS)  # one variant, in this process
+    add("--size", type=int, nargs=2, default=(0, 0), help=argparse.SUPPRESS)  # N and V of it
+    return parser.parse_args()
+
+
+def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
+    """A function that makes one training step."""
+    import torch
+    from fairseq import options, tasks
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.data import Dictionary
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    import rdrop_fairseq  # noqa: F401  (registers the criteria)
+
+    dictionary = Dictionary()
+    for number in range(args.vocab - len(dictionary)):
+        dictionary.add_symbol(f"w{number}")
+    command = ["data", "--arch", args.arch, "--share-all-embeddings", "--dropout", "0.3"]
+    parsed = options.parse_args_and_arch(options.get_training_parser("translation"), command)
+    cfg = convert_namespace_to_omegaconf(parsed)
+    task = tasks.TASK_REGISTRY["translation"](cfg.task, dictionary, dictionary)
+    torch.manual_seed(1)
+    model = task.build_model(cfg.model).to(args.device, getattr(torch, args.dtype)).train()
+
+    pad = dictionary.pad()
+    tokens = torch.randint(len(Dictionary()), args.vocab, (2, args.batch, args.tokens))
+    lengths = torch.randint(args.tokens * 6 // 10, args.tokens + 1, (2, args.batch))
+    lengths[:, 0] = args.tokens
+    tokens[torch.arange(args.tokens) >= lengths.unsqueeze(-1)] = pad
+    source, target = tokens.to(args.device)
+    net_input = {
+        "src_tokens": source,
+        "src_lengths": lengths[0].to(args.device),
+        "prev_output_tokens": target.roll(1, 1),
+    }
+    sample = {
+        "net_input": net_input,
+        "target": target,
+        "ntokens": int(lengths[1].sum()),
+        "nsentences": args.batch,
+    }
+    twice = {
+        **sample,
+        "net_input": {key: torch.cat([value, value]) for key, value in net_input.items()},
+        "target": torch.cat([target, target]),
+        "ntokens": 2 * sample["ntokens"],
+    }
+
+    def criterion(name: str, **settings: object) -> torch.nn.Module:
+        return CRITERION_REGISTRY[name](task, False, label_smoothing=0.1, **settings)
+
+    if variant == "body only":
+
+        def loss() -> torch.Tensor:
+            return model(**twice["net_input"], features_only=True)[0].float().sum()
+
+    else:
+        if variant.startswith("plain"):
+            measured = criterion("label_smoothed_cross_entropy")
+        elif variant == "fairseq R-Drop":
+            measured = criterion("label_smoothed_cross_entropy_with_rdrop", rdrop_alpha=5)
+        else:
+            impl = variant.split()[-1]
+            measured = criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
+        batch = twice if variant == "plain CE, doubled" else sample
+
+        def loss() -> torch.Tensor:
+            # fairseq's criterion changes the batch that it is given
+            given = {**batch, "net_input": copy.copy(batch["net_input"])}
+            return measured(model, given)[0]
+
+    def step() -> None:
+        model.zero_grad()
+        loss().backward()
+
+    return step
+
+
+def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
+    """A function that computes the loss of N targets over V symbols, and its gradient."""
+    import torch
+    from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+    from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import compute_kl_loss
+    from torch.nn.functional import linear, log_softmax, softmax
+
+    from rdrop_fairseq.loss import linear_rdrop_loss, rdrop_loss
+
+    rows, vocabulary = args.size
+    dtype = getattr(torch, args.dtype)
+    torch.manual_seed(1)
+
+    class Model:  # what fairseq's functions ask of one
+        @staticmethod
+        def get_normalized_probs(net_output: tuple, log_probs: bool) -> torch.Tensor:
+            normalize = log_softmax if log_probs else softmax
+            return normalize(net_output[0], dim=-1, dtype=torch.float32)
+
+    def fairseq(logits: torch.Tensor) -> torch.Tensor:
+        lprobs = Model.get_normalized_probs((logits,), log_probs=True)
+        both = torch.cat([target, target])
+        loss, _ = label_smoothed_nll_loss(lprobs, both, 0.1, ignore_index=1)
+        return loss + 5 * compute_kl_loss(Model, (logits,), target.unsqueeze(-1).eq(1))
+
+    target = torch.randint(4, vocabulary, (rows,), device=args.device)
+    settings = {"alpha": 5.0, "label_smoothing": 0.1, "ignore_index": 1}
+    first = torch.randn(rows, WIDTH, device=args.device)
+    features = torch.cat([first, first + 0.1 * torch.randn_like(first)]).to(dtype).requires_grad_()
+    weight = torch.randn(vocabulary, WIDTH, device=args.device).mul_(WIDTH**-0.5)
+    weight = weight.to(dtype).requires_grad_()
+    if "projection" not in variant:
+        with torch.no_grad():
+            logits = linear(features, weight)
+        logits.requires_grad_()
+
+    def step() -> None:
+        for tensor in (features, weight):
+            tensor.grad = None
+        if variant == "projection + fairseq":
+            fairseq(linear(features, weight)).backward()
+        elif variant == "projection + ours":
+            linear_rdrop_loss(features, weight, target, **settings).objective.backward()
+        else:
+            scores = logits.detach().requires_grad_()
+            if variant == "fairseq R-Drop":
+                fairseq(scores).backward()
+            else:
+                impl = "eager" if variant.endswith("eager") else "fused"
+                # not inplace: here the logits serve for every step
+                rdrop_loss(scores, target, impl=impl, **settings).objective.backward()
+
+    return step
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Print the times of the steps and the peak memory of one variant as JSON."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    on_gpu = args.device.startswith("cuda")
+    step = (loss_step if args.loss else model_step)(args, args.measure)
+    times = []
+    for _ in range(args.steps + 1):
+        start = time.perf_counter()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if on_gpu:
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    print(json.dumps({"times": times[1:], "peak": peak}))
+
+
+def measured_in_turns(
+    args: argparse.Namespace, cases: list[tuple[str, tuple[int, int]]]
+) -> dict[tuple[str, tuple[int, int]], tuple[float, float]]:
+    """Median seconds and MiB of each (variant, size)."""
+    times: dict = {case: [] for case in cases}
+    peaks: dict = {case: [] for case in cases}
+    for turn in range(args.processes):
+        for case in cases:
+            variant, size = case
+            print(
+                f"\r{turn + 1}/{args.processes} {variant} {size}".ljust(60), end="", file=sys.stderr
+            )
+            command = [sys.executable, __file__, *sys.argv[1:], "--measure", variant]
+            command += ["--size", *map(str, size)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            result = json.loads(output.splitlines()[-1])
+            times[case] += result["times"]
+            peaks[case].append(result["peak"])
+    print("\r".ljust(61), end="\r", file=sys.stderr)
+    return {c: (statistics.median(times[c]), statistics.median(peaks[c])) for c in cases}
+
+
+def machine() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def main() -> None:
+    args = arguments()
+    if args.measure:
+        return measure(args)
+    import torch
+    from fairseq.version import __version__ as fairseq_version
+
+    device = machine() if args.device == "cpu" else torch.cuda.get_device_name()
+    setting = f"{device}, {args.threads} threads, {args.dtype}, torch {torch.__version__}"
+    print(f"{date.today()}, {setting}, fairseq {fairseq_version}\n")
+    if args.loss:
+        cases = [(variant, size) for size in LOSS_SIZES for variant in LOSS_VARIANTS]
+        results = measured_in_turns(args, cases)
+        print("| N | V | variant | seconds | of fairseq's | peak MiB |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for (variant, size), (seconds, peak) in results.items():
+            theirs = "projection + fairseq" if "projection" in variant else "fairseq R-Drop"
+            ratio = seconds / results[theirs, size][0]
+            cells = [*size, variant, f"{seconds:.3f}", f"{ratio:.3f}", f"{peak:.0f}"]
+            print(f"| {' | '.join(map(str, cells))} |")
+    else:
+        size = (args.batch * args.tokens, args.vocab)
+        results = measured_in_turns(args, [(variant, size) for variant in STEP_VARIANTS])
+        print(f"{args.arch}, V = {args.vocab}, batch {args.batch} x {args.tokens}\n")
+        print(
+            "| variant | s/step | of fairseq's R-Drop | of plain CE, doubled | peak MiB |", end=""
+        )
+        print(" above the body |\n| --- | --- | --- | --- | --- | --- |")
+        body = results["body only", size][1]
+        for (variant, _), (seconds, peak) in results.items():
+            ratios = [
+                f"{seconds / results[other, size][0]:.2f}"
+                for other in ("fairseq R-Drop", "plain CE, doubled")
+            ]
+            cells = [variant, f"{seconds:.2f}", *ratios, f"{peak:.0f}", f"{peak - body:.0f}"]
+            print(f"| {' | '.join(cells)} |")
+        above = [results[v, size][1] - body for v in ("ours, linear", "fairseq R-Drop")]
+        print(f"\nmemory above the body's: linear is {above[0] / above[1]:.3f} of fairseq's R-Drop")
+
+    if args.csv:
+        new = not args.csv.exists()
+        with args.csv.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(CSV_COLUMNS)
+            versions = [torch.__version__, fairseq_version, platform.python_version()]
+            table = ["loss", ""] if args.loss else ["step", args.arch]
+            for (variant, size), (seconds, peak) in results.items():
+                row = [date.today(), device, args.threads, args.dtype, *versions, *table, *size]
+                writer.writerow([*row, variant, f"{seconds:.4f}", f"{peak:.0f}"])
+
+
+if __name__ == "__main__":
+    main()

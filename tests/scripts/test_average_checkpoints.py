@@ -1,0 +1,74 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+
+from ..conftest import ROOT, run
+
+AVERAGE = [sys.executable, ROOT / "scripts" / "average_checkpoints.py"]
+
+
+def save(path: Path, value: float, shape: tuple = (2, 3), name: str = "weight") -> Path:
+    model = {name: torch.full(shape, value), "count": torch.tensor([int(value)])}
+    torch.save({"model": model, "cfg": None, "args": None, "last_optimizer_state": {}}, path)
+    return path
+
+
+def test_mean_in_float64(tmp_path) -> None:
+    values = [1.0, 2**-20, 2**-20]  # float32 sums would lose the small ones' half
+    inputs = [save(tmp_path / f"{i}.pt", value) for i, value in enumerate(values)]
+    run([*AVERAGE, "--output", tmp_path / "avg.pt", *inputs])
+    state = torch.load(tmp_path / "avg.pt")
+    expected = torch.tensor(sum(values) / 3, dtype=torch.float64).float()
+    assert torch.equal(state["model"]["weight"], expected.expand(2, 3))
+    assert state["model"]["count"].tolist() == [0]  # not a float: the last one's
+    assert state["last_optimizer_state"] is None
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_last_by_epoch_or_by_update(tmp_path) -> None:
+    for epoch in (1, 2, 9, 10):
+        save(tmp_path / f"checkpoint{epoch}.pt", epoch)
+    for update in (100, 200):
+        save(tmp_path / f"checkpoint_1_{update}.pt", update)
+    save(tmp_path / "checkpoint_last.pt", 0)
+    command = [*AVERAGE, "--output", tmp_path / "avg.pt", tmp_path]
+    result = run([*command, "--last", "2"])
+    assert "checkpoint9.pt checkpoint10.pt" in result.stdout
+    assert torch.load(tmp_path / "avg.pt")["model"]["weight"][0, 0] == 9.5
+    for epoch in (1, 2, 9):
+        (tmp_path / f"checkpoint{epoch}.pt").unlink()
+    assert "checkpoint_1_100.pt checkpoint_1_200.pt" in run([*command, "--last", "2"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("shape", r"weight is (2, 3) in .*a.pt but (2, 4) in .*b.pt"),
+        ("name", r"other is missing in .*a.pt but (2, 3) in .*b.pt"),
+        ("truncated", r"cannot read .*b.pt .*truncated or not a fairseq checkpoint"),
+        ("missing", r"no such checkpoint: .*b.pt"),
+        ("few", r"does not hold 3 checkpoints by epoch"),
+        ("zero", r"--last must be at least 1, got 0"),
+    ],
+)
+def test_wrong_input(tmp_path, case, message) -> None:
+    first, second = save(tmp_path / "a.pt", 1.0), tmp_path / "b.pt"
+    inputs = [first, second]
+    if case == "shape":
+        save(second, 1.0, (2, 4))
+    elif case == "name":
+        save(second, 1.0, name="other")
+    elif case == "truncated":
+        second.write_bytes(first.read_bytes()[:500])
+    elif case in ("few", "zero"):
+        inputs = ["--last", "3" if case == "few" else "0", tmp_path]
+    result = run([*AVERAGE, "--output", tmp_path / "out" / "avg.pt", *inputs], check=False)
+    assert result.returncode in (1, 2)
+    pattern = message.replace("(", r"\(").replace(")", r"\)")
+    assert pytest.importorskip("re").search(pattern, result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()

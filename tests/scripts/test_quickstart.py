@@ -1,0 +1,140 @@
+"""scripts/quickstart.sh, and the corpus that it trains on."""
+
+import gzip
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ..conftest import BIN, CORPUS, ROOT, corpus_lines, run
+
+QUICKSTART = ["bash", str(ROOT / "scripts" / "quickstart.sh")]
+# an untrained model does not know when to stop
+SETTINGS = {"VENV": sys.prefix, "GENERATE_ARGS": "--max-len-b 5", "BEAM": "1"}
+
+
+def test_corpus_is_aligned_and_small() -> None:
+    for split, size in (("train", 16807), ("valid", 294), ("test", 672)):
+        for language in ("en", "es"):
+            lines = corpus_lines(split, language)
+            assert len(lines) == size
+            assert all(3 <= len(line.split()) <= 25 for line in lines)
+    assert sum(path.stat().st_size for path in CORPUS.glob("*.gz")) < 3e6
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_nothing_of_test_or_valid_is_trained_on(language) -> None:
+    train, valid, test = (
+        set(corpus_lines(split, language)) for split in ("train", "valid", "test")
+    )
+    assert not train & test
+    assert not train & valid
+    assert not test & valid
+
+
+def test_whole_books_are_held_out(tmp_path) -> None:
+    """build.py, given all books, keeps each in one split: shown on a corpus of its form."""
+    books = ["Genesis", "Mark", "Acts", "Ruth", "Jonah", "Daniel", "Esther", "Ecclesiastes"]
+    verses = [(f"{book} {n}:1", f"{book} says word {n}") for book in books for n in range(1, 4)]
+    for name, lines in (
+        ("ids", [verse for verse, _ in verses]),
+        ("en", [f"English {text}" for _, text in verses]),
+        ("es", [f"Spanish {text}" for _, text in verses]),
+    ):
+        (tmp_path / name).write_bytes(gzip.compress("".join(f"{x}\n" for x in lines).encode()))
+    (tmp_path / "build.py").write_bytes((CORPUS / "build.py").read_bytes())
+    run([sys.executable, tmp_path / "build.py", *(tmp_path / n for n in ("ids", "en", "es"))])
+    held_out = {"test": {"Acts", "Ruth", "Jonah"}, "valid": {"Daniel", "Esther", "Ecclesiastes"}}
+    for split in ("train", "valid", "test"):
+        text = gzip.decompress((tmp_path / f"{split}.en.gz").read_bytes()).decode()
+        found = {line.split()[1] for line in text.splitlines()}
+        assert found == held_out.get(split, {"Genesis", "Mark"})
+
+
+def test_interrupted_then_whole_then_skipped(tmp_path) -> None:
+    out = tmp_path / "out"
+    command = [*QUICKSTART, "--updates", "2", "--alpha", "2", "--out", str(out)]
+    environment = {**os.environ, **SETTINGS, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    # Ctrl-C while fairseq-preprocess is at work
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (out / "bin.tmp").exists():
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "run it again to go on from here" in errors
+    assert (out / "text" / "spm.model").is_file()
+    assert not (out / "bin").exists()
+
+    result = run([*command, "--compare"], env=SETTINGS)
+    text = result.stdout[result.stdout.index("== Three translations") :]
+    assert len(re.findall(r"^ +source: +\S", text, re.M)) == 3
+    assert re.search(r"^copying the source: +BLEU \d", text, re.M)
+    assert re.search(r"^most frequent sentence: +BLEU \d", text, re.M)
+    assert "BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in text
+    assert "paired bootstrap: BLEU" in text
+    assert re.search(r"^train with R-Drop +\d+ s$", text, re.M)
+    log = (out / "rdrop" / "train.log").read_text()
+    assert "R-Drop: 2 passes, alpha 2," in log
+    assert "num_updates 2 " in log
+    # what is scored is the held-out text
+    reference = (out / "rdrop" / "ref.txt").read_text().splitlines()
+    assert reference == corpus_lines("test", "en")
+
+    written = (out / "rdrop" / "checkpoint_last.pt").stat().st_mtime_ns
+    again = run([*command, "--compare"], env=SETTINGS)
+    assert "fairseq_cli.train" not in again.stdout + again.stderr
+    assert (out / "rdrop" / "checkpoint_last.pt").stat().st_mtime_ns == written
+    other = run([*command, "--seed", "5"], env=SETTINGS, check=False)
+    assert other.returncode == 1
+    assert "give another --out" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--updates", "0"], "--updates must be a whole number above 0, got 0"),
+        (["--alpha", "-1"], "--alpha must be a number >= 0, got -1"),
+        (["--seed", "x"], "--seed must be a whole number, got x"),
+        (["--out"], "--out needs a value"),
+        (["--fast"], "unknown argument --fast; see --help"),
+    ],
+)
+def test_wrong_arguments(arguments, message) -> None:
+    result = run([*QUICKSTART, *arguments], check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [f"quickstart: {message}"]
+
+
+@pytest.mark.parametrize("script", ["quickstart", "setup", "test", "evaluate"])
+def test_help(script) -> None:
+    text = run(["bash", ROOT / "scripts" / f"{script}.sh", "--help"]).stdout
+    assert f"bash scripts/{script}.sh" in text
+    assert "default: " in text
+    assert "set -euo" not in text
+
+
+def test_unsupported_python(tmp_path) -> None:
+    """One clear line, from the scripts as from pip."""
+    fake = tmp_path / "python3.10"
+    fake.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.10.13\nexit 1\n')
+    fake.chmod(0o755)
+    settings = {"PYTHON": str(fake), "VENV": str(tmp_path / "venv")}
+    result = run(["bash", ROOT / "scripts" / "setup.sh"], env=settings, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.search("needs Python 3.11 or 3.12 .*found Python 3.10.13: set PYTHON=", line)
+    assert not Path(settings["VENV"]).exists()

@@ -1,0 +1,78 @@
+"""scripts/score.py, against sacrebleu's own command line."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT, corpus_lines, run
+
+SCORE = [sys.executable, ROOT / "scripts" / "score.py"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """40 verses as reference; with every fifth word left out, and every third, as systems."""
+    reference = corpus_lines("test", "en")[:40]
+    texts = {"reference": reference}
+    for name, step in (("hypothesis", 5), ("baseline", 3)):
+        texts[name] = [
+            " ".join(word for i, word in enumerate(line.split(), 1) if i % step)
+            for line in reference
+        ]
+    paths = {}
+    for name, lines in texts.items():
+        paths[name] = tmp_path / name
+        paths[name].write_text("".join(f"{line}\n" for line in lines))
+    return paths
+
+
+def flags(files: dict[str, Path], *names: str) -> list:
+    return [part for name in names for part in (f"--{name}", files[name])]
+
+
+def test_equals_sacrebleu(files, tmp_path) -> None:
+    command = [*SCORE, *flags(files, "hypothesis", "reference", "baseline")]
+    result = run([*command, "--json", tmp_path / "scores.json"])
+    report = json.loads((tmp_path / "scores.json").read_text())
+    sacrebleu = ["sacrebleu", files["reference"], "-m", "bleu", "chrf", "ter"]
+    expected = json.loads(run([*sacrebleu, "-w", "10", "-i", files["hypothesis"]]).stdout)
+    for metric in expected:
+        assert report[metric["name"]]["score"] == pytest.approx(metric["score"])
+        assert report[metric["name"]]["signature"] == metric["signature"]
+        assert f"{metric['name']}|{metric['signature']}" in result.stdout
+    paired = report["paired_bootstrap"]["BLEU"]
+    assert paired["hypothesis"] == pytest.approx(report["BLEU"]["score"])
+    assert paired["difference"] > 5
+    assert paired["p_value"] < 0.01
+    assert "bs:1000|seed:12345" in paired["signature"]
+    assert [path.name for path in tmp_path.glob("*.tmp")] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", "score: no such hypothesis file"),
+        ("short", "has 40 lines but the hypothesis"),
+        ("empty", "the reference file .* is empty"),
+        ("binary", "is not UTF-8 at byte 0"),
+    ],
+)
+def test_wrong_input(files, change, message, tmp_path) -> None:
+    if change == "missing":
+        files["hypothesis"].unlink()
+    elif change == "short":
+        files["hypothesis"].write_text("one line\n")
+    elif change == "empty":
+        files["reference"].write_text("")
+        files["hypothesis"].write_text("")
+    else:
+        files["hypothesis"].write_bytes(b"\xff\n" * 40)
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--json", tmp_path / "x.json"]
+    result = run(command, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("score: ")
+    assert pytest.importorskip("re").search(message, line)
+    assert not (tmp_path / "x.json").exists()
