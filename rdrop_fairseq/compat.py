@@ -1,5 +1,6 @@
 """What fairseq needs on a current Python stack, beside checkpoints (checkpoint.py)."""
 
+import functools
 import os
 import re
 import types
@@ -9,6 +10,7 @@ from typing import Any
 
 import fairseq.utils
 import numpy
+from fairseq.data import data_utils
 from fairseq.version import __version__ as fairseq_version
 
 from .errors import UsageError
@@ -22,6 +24,7 @@ def prepare() -> None:
     """
     require_fairseq_012(fairseq_version)
     serve_numpy1_names()
+    keep_last_batch()
     be_found_twice()
 
 
@@ -70,6 +73,28 @@ def serve_numpy1_names() -> None:
         "fairseq.modules.dynamic_crf_layer",
     ):
         import_module(name).np = proxy
+
+
+def keep_last_batch() -> None:
+    """Stop fairseq from leaving out the last sentences of every data set.
+
+    Since 2022 its main branch, hence ve-fairseq, drops the last batch if the number of its
+    sentences is not a multiple of --required-batch-size-multiple (8 unless told): up to 7
+    sentences, the longest ones, that are then missing from a test set's translations, and
+    from validation. fairseq 0.12.2 keeps them. Needed until fairseq's data_utils does again.
+    """
+    if hasattr(data_utils.batch_by_size, "__wrapped__"):
+        return
+    dropping = data_utils.batch_by_size
+
+    @functools.wraps(dropping)
+    def batch_by_size(indices: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        batches = list(dropping(indices, *args, **kwargs))
+        left_out = indices[sum(map(len, batches)) :]  # batches follow the order of indices
+        fixed_shapes = kwargs.get("fixed_shapes") is not None or len(args) > 5
+        return batches if fixed_shapes or not len(left_out) else [*batches, left_out]
+
+    data_utils.batch_by_size = batch_by_size
 
 
 def be_found_twice() -> None:

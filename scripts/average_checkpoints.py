@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
@@ -48,7 +48,7 @@ def average(paths: list[Path]) -> dict:
     """
     total: dict[str, torch.Tensor] = {}
     for path in paths:
-        state = load_checkpoint_to_cpu(str(path))
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         model = state["model"]
         shapes = {name: tuple(tensor.shape) for name, tensor in model.items()}
         if not total:

@@ -99,7 +99,8 @@ train() {
     --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
     --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1500 \
     --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format "$progress" --log-interval 20 --log-file "$run/train.log"
+    --cpu --num-workers 0 --log-format "$progress" --log-interval 20 |
+    tee -a "$run/train.log" # the progress bar goes to stderr
   touch "$run/done"
 }
 

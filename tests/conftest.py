@@ -153,10 +153,10 @@ def build(data: Path) -> Callable[..., SimpleNamespace]:
 
 @pytest.fixture(scope="session")
 def trained(data, tmp_path_factory):
-    """Six updates, a checkpoint after each third, BLEU of the valid set at the end."""
+    """Eight updates, a checkpoint after four, BLEU of the valid set at the end."""
     folder = tmp_path_factory.mktemp("trained")
     result = train(
-        *(data, folder, "--max-update", "6", "--save-interval-updates", "3"),
+        *(data, folder, "--max-update", "8", "--save-interval-updates", "4"),
         *("--eval-bleu", "--eval-bleu-remove-bpe", "sentencepiece", "--report-accuracy"),
         *("--eval-bleu-args", '{"beam": 2, "max_len_b": 20}', "--update-freq", "2"),
     )

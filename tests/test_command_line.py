@@ -29,18 +29,18 @@ def test_train_logs_per_pass_and_valid_bleu(trained) -> None:
 
 
 def test_interrupted_equals_uninterrupted(data, trained, tmp_path) -> None:
-    """Resumed from the checkpoint of update 3, the end is the same to the last bit."""
+    """Resumed from the checkpoint of update 4, the end is the same to the last bit."""
     whole, _ = trained
-    (half,) = whole.glob("checkpoint_*_3.pt")
+    (half,) = whole.glob("checkpoint_*_4.pt")
     (tmp_path / "checkpoint_last.pt").write_bytes(half.read_bytes())
     result = train(
-        *(data, tmp_path, "--max-update", "6", "--report-accuracy", "--update-freq", "2"),
+        *(data, tmp_path, "--max-update", "8", "--report-accuracy", "--update-freq", "2"),
         *("--eval-bleu", "--eval-bleu-remove-bpe", "sentencepiece"),
         *("--eval-bleu-args", '{"beam": 2, "max_len_b": 20}'),
     )
     assert "Loaded checkpoint" in result.stdout
     ends = [torch.load(folder / "checkpoint_last.pt") for folder in (whole, tmp_path)]
-    assert ends[0]["optimizer_history"][-1]["num_updates"] == 6
+    assert ends[0]["optimizer_history"][-1]["num_updates"] == 8
     for name, parameter in ends[0]["model"].items():
         assert torch.equal(parameter, ends[1]["model"][name]), name
     moments = [end["last_optimizer_state"]["state"] for end in ends]

@@ -23,6 +23,23 @@ def test_numpy_names_only_where_fairseq_misses_them() -> None:
     assert data_utils.get_buckets(np.array([3, 1, 8, 5]), 2).tolist() == [3, 8]
 
 
+@pytest.mark.parametrize("multiple", [1, 2, 8])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 667])
+def test_no_sentence_is_left_out(count: int, multiple: int) -> None:
+    """fairseq's main branch drops an incomplete last batch, hence the longest sentences."""
+    sizes = np.sort(np.random.default_rng(count).integers(5, 60, size=count)).astype(np.int64)
+    for indices in (np.arange(count), list(range(count))):
+        batches = data_utils.batch_by_size(
+            indices,
+            lambda i: sizes[i],
+            num_tokens_vec=sizes,
+            max_tokens=600,
+            required_batch_size_multiple=multiple,
+        )
+        assert [i for batch in batches for i in batch] == list(range(count))
+        assert all(len(batch) * sizes[batch[-1]] <= 600 for batch in batches)
+
+
 @pytest.mark.parametrize("version", ["0.9.0", "0.10.2"])
 def test_old_fairseq(version: str) -> None:
     with pytest.raises(UsageError, match=rf"0\.12 or newer, found {version}: pip install"):

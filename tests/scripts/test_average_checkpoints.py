@@ -1,3 +1,5 @@
+import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +14,15 @@ AVERAGE = [sys.executable, ROOT / "scripts" / "average_checkpoints.py"]
 
 
 def save(path: Path, value: float, shape: tuple = (2, 3), name: str = "weight") -> Path:
-    model = {name: torch.full(shape, value), "count": torch.tensor([int(value)])}
-    torch.save({"model": model, "cfg": None, "args": None, "last_optimizer_state": {}}, path)
+    """A checkpoint as fairseq loads it, with one parameter and one counter."""
+    state = {
+        "model": {name: torch.full(shape, float(value)), "count": torch.tensor([int(value)])},
+        "args": argparse.Namespace(arch="transformer", task="translation"),
+        "optimizer_history": [{"optimizer_name": "Adam", "lr_scheduler_state": {}}],
+        "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1}},
+        "last_optimizer_state": {"state": {}},
+    }
+    torch.save(state, path)
     return path
 
 
@@ -69,6 +78,6 @@ def test_wrong_input(tmp_path, case, message) -> None:
     result = run([*AVERAGE, "--output", tmp_path / "out" / "avg.pt", *inputs], check=False)
     assert result.returncode in (1, 2)
     pattern = message.replace("(", r"\(").replace(")", r"\)")
-    assert pytest.importorskip("re").search(pattern, result.stderr.splitlines()[-1])
+    assert re.search(pattern, result.stderr.splitlines()[-1])
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
