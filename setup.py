@@ -20,7 +20,7 @@ setup(
         # fairseq 0.12.2, the last on PyPI under its own name, cannot be imported on
         # Python >= 3.11; ve-fairseq is its main branch, imported as fairseq
         "ve-fairseq==0.12.3",
-        "torch>=2.3",
+        "torch>=2.4",
         "numpy>=2",
         "omegaconf",
         "sacrebleu>=2.4",

@@ -10,9 +10,12 @@ from importlib.util import find_spec
 __version__ = "0.1.0"
 
 if find_spec("fairseq") is not None:
-    from . import checkpoint, compat
+    from . import compat
 
-    compat.prepare()
+    compat.prepare()  # says so if fairseq is too old for the imports below
+
+    from . import checkpoint
+
     checkpoint.prepare()
 
     from . import criterions  # noqa: F401  (importing registers)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import UsageError
+
 
 def repeat_batch(
     batch: Any, passes: int, batch_size: int, *, interleave: bool = False, name: str = "net_input"
@@ -24,11 +26,11 @@ def repeat_batch(
     Returns: the repeated batch; ``batch`` and its tensors are left unchanged.
 
     Raises:
-        ValueError: a tensor's first dimension is not ``batch_size``.
+        UsageError: a tensor's first dimension is not ``batch_size``.
     """
     if isinstance(batch, Tensor):
         if batch.dim() == 0 or batch.size(0) != batch_size:
-            raise ValueError(
+            raise UsageError(
                 f"cannot repeat {name} for R-Drop: its shape {tuple(batch.shape)} does not begin "
                 f"with the batch size {batch_size}"
             )

@@ -11,7 +11,6 @@ from typing import Any
 import fairseq.utils
 import numpy
 from fairseq.data import data_utils
-from fairseq.version import __version__ as fairseq_version
 
 from .errors import UsageError
 
@@ -22,7 +21,7 @@ def prepare() -> None:
     Raises:
         UsageError: fairseq is older than 0.12.
     """
-    require_fairseq_012(fairseq_version)
+    require_fairseq_012(fairseq.__version__)
     serve_numpy1_names()
     keep_last_batch()
     be_found_twice()

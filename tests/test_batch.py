@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.batch import repeat_batch, tiled
+from rdrop_fairseq.errors import UsageError
 
 
 def test_tiles_like_the_paper_or_interleaves() -> None:
@@ -40,5 +41,5 @@ def test_nested_and_unchanged() -> None:
     ("wrong", "shape"), [(torch.zeros(3, 2), r"\(3, 2\)"), (torch.tensor(1.0), r"\(\)")]
 )
 def test_a_first_dimension_that_is_not_the_batch(wrong: torch.Tensor, shape: str) -> None:
-    with pytest.raises(ValueError, match=rf"net_input\['a'\]\[1\].*shape {shape}.*batch size 2"):
+    with pytest.raises(UsageError, match=rf"net_input\['a'\]\[1\].*shape {shape}.*batch size 2"):
         repeat_batch({"a": [torch.zeros(2), wrong]}, 2, 2)

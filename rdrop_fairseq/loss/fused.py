@@ -276,7 +276,7 @@ def _visit_block(
 
     if gradient is not None:
         gamma = alpha / (m * (m - 1))
-        minus_eps = torch.tensor(-eps_i, dtype=dtype, device=target.device)
+        minus_eps = lprobs[0].new_full((), -eps_i)
         for i, p in enumerate(probs):
             weight = 1.0
             if masked is not None:

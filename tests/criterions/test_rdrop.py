@@ -318,5 +318,5 @@ def test_tasks_without_target_tokens() -> None:
 def test_a_tensor_that_is_not_a_batch(build) -> None:
     built = build("transformer", "--dropout 0.3")
     sample = {**built.sample, "net_input": {**built.sample["net_input"], "odd": torch.zeros(1, 3)}}
-    with pytest.raises(ValueError, match=r"net_input\['odd'\].*\(1, 3\)"):
+    with pytest.raises(UsageError, match=r"net_input\['odd'\].*\(1, 3\)"):
         step(built.criterion("rdrop"), built.model, sample)
