@@ -10,7 +10,7 @@ version = re.search(r'^__version__ = "(.+)"$', init, re.MULTILINE)
 setup(
     name="rdrop-fairseq",
     version=version[1],
-    description="R-Drop (arXiv 2106.14448) for fairseq: criteria, a fast loss, recipes",
+    description="R-Drop (arXiv 2106.14448) for fairseq: the criterion and a fast loss",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

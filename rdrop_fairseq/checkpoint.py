@@ -73,29 +73,34 @@ def prepare() -> None:
         )
 
 
+# what reading a cut off file, or something else than a checkpoint, ends in
+_BROKEN = (pickle.UnpicklingError, EOFError, struct.error, LookupError, TypeError, ValueError)
+_BROKEN += (AttributeError,)
+_BROKEN_ARCHIVE = "PytorchStreamReader|unexpected EOF|Invalid argument|Invalid magic number"
+
+
 def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         try:
             return load(path, *args, **kwargs)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            raise  # say it themselves
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, struct.error) as error:
+        except Exception as error:
             refused = re.search(r".*(GLOBAL \S+|got <class '.*'>)", str(error))
-            if refused:
+            if isinstance(error, pickle.UnpicklingError) and refused:
                 raise UsageError(_refusal(path, refused[0].strip())) from error
-            raise UsageError(_unreadable(path, error)) from error
-        except (KeyError, TypeError, AttributeError) as error:  # it loads, but is something else
-            raise UsageError(_unreadable(path, error)) from error
+            if isinstance(error, _BROKEN) or re.search(_BROKEN_ARCHIVE, str(error)):
+                raise UsageError(_unreadable(path, error)) from error
+            raise  # no memory, no permission, ...: not the file's fault
 
     return load_checkpoint_to_cpu
 
 
 def _unreadable(path: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    size = f" ({os.path.getsize(path):,} bytes)" if os.path.isfile(path) else ""
     return (
-        f"cannot read {path} ({os.path.getsize(path):,} bytes): it is truncated or not a fairseq "
-        f"checkpoint. Give another checkpoint, or remove this one to start afresh. [{reason}]"
+        f"cannot read {path}{size}: it is truncated or not a fairseq checkpoint. "
+        f"Give another one, such as the one saved before it. [{reason}]"
     )
 
 

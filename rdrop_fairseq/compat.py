@@ -8,9 +8,8 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-import fairseq.utils
+import fairseq
 import numpy
-from fairseq.data import data_utils
 
 from .errors import UsageError
 
@@ -82,16 +81,23 @@ def keep_last_batch() -> None:
     sentences, the longest ones, that are then missing from a test set's translations, and
     from validation. fairseq 0.12.2 keeps them. Needed until fairseq's data_utils does again.
     """
+    from fairseq.data import data_utils
+
     if hasattr(data_utils.batch_by_size, "__wrapped__"):
         return
     dropping = data_utils.batch_by_size
 
     @functools.wraps(dropping)
     def batch_by_size(indices: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(indices, numpy.ndarray):
+            indices = numpy.fromiter(indices, dtype=numpy.int64)
+        if not len(indices):
+            return []
         batches = list(dropping(indices, *args, **kwargs))
-        left_out = indices[sum(map(len, batches)) :]  # batches follow the order of indices
-        fixed_shapes = kwargs.get("fixed_shapes") is not None or len(args) > 5
-        return batches if fixed_shapes or not len(left_out) else [*batches, left_out]
+        if (args[5] if len(args) > 5 else kwargs.get("fixed_shapes")) is not None:
+            return batches  # in another order; there nothing is dropped
+        left_out = indices[sum(map(len, batches)) :]
+        return [*batches, left_out] if len(left_out) else batches
 
     data_utils.batch_by_size = batch_by_size
 
@@ -103,7 +109,7 @@ def be_found_twice() -> None:
     the path of a package installed beside it as .../fairseq/../rdrop_fairseq.
     """
     package_path = import_module(__package__).__path__
-    spelled = os.path.join(os.path.dirname(fairseq.utils.__file__), "..", "rdrop_fairseq")
+    spelled = os.path.join(os.path.dirname(fairseq.__file__), "..", "rdrop_fairseq")
     is_this_package = os.path.realpath(spelled) in map(os.path.realpath, package_path)
     if spelled not in package_path and is_this_package:
         package_path.append(spelled)

@@ -15,7 +15,7 @@ class Dropout(NamedTuple):
     """One dropout of a model."""
 
     path: str  #: the module's name in the model
-    place: str  #: "embedding", "attention", "feed-forward", "output", "classifier", "recurrent"
+    place: str  #: embedding, attention, feed-forward, output, classifier, recurrent or other
     rate: float  #: probability of zeroing a unit
     active: bool  #: whether it zeroes anything in the model's present mode
 
@@ -33,6 +33,9 @@ def find_dropout(model: nn.Module) -> Iterator[Dropout]:
         elif isinstance(module, _DropoutNd):
             active = module.training
             rate = module.p
+        elif isinstance(module, nn.MultiheadAttention):
+            active = module.training
+            rate = module.dropout
         elif isinstance(module, nn.RNNBase):
             active = module.training and module.num_layers > 1
             rate = module.dropout
@@ -45,6 +48,8 @@ def _place(path: str, module: nn.Module) -> str:
     """Where in the network fairseq applies the dropout with this module path."""
     if isinstance(module, nn.RNNBase):
         return "recurrent"
+    if isinstance(module, nn.MultiheadAttention):
+        return "attention"
     parts = path.split(".")
     owner, name = ".".join(parts[:-1]), parts[-1]
     if "classification_head" in owner:
@@ -75,8 +80,8 @@ def require_active_dropout(model: nn.Module) -> str:
     if not rates:
         raise UsageError(
             "R-Drop compares passes that differ by dropout, but this model has no active dropout: "
-            "set a rate > 0 with --dropout, --attention-dropout or --activation-dropout "
-            "(0.1 to 0.3 are usual), or give --rdrop-alpha 0"
+            "set a rate > 0 with --dropout, --attention-dropout or --activation-dropout (0.1 to "
+            "0.3 are usual), or give --rdrop-alpha 0. Dropout that is not a module is not seen"
         )
     places = ", ".join(
         f"{place} {len(found)} at {'/'.join(f'{rate:g}' for rate in sorted(set(found)))}"

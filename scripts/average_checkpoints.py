@@ -88,8 +88,12 @@ def main() -> None:
             parser.error(f"--last takes one folder, got {' '.join(map(str, paths))}")
         paths = last_checkpoints(paths[0], args.last)
     for path in paths:
+        if path.is_dir():
+            parser.error(f"{path} is a folder: give --last N to average its last N checkpoints")
         if not path.is_file():
             parser.error(f"no such checkpoint: {path}")
+    if not args.output.parent.is_dir():
+        parser.error(f"no such folder to write to: {args.output.parent}")
 
     state = average(paths)
     unfinished = args.output.with_name(args.output.name + ".tmp")

@@ -28,6 +28,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
 
+    if args.out.exists():
+        parser.error(f"{args.out} is there already: remove it first")
+    missing = [
+        str(packed)
+        for split in SPLITS
+        for language in args.languages
+        if not (packed := args.corpus / f"{split}.{language}.gz").is_file()
+    ]
+    if missing:
+        parser.error(f"the corpus lacks {', '.join(missing)}")
     unfinished = args.out.with_name(args.out.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -45,7 +55,9 @@ def main() -> None:
     encoder = sentencepiece.SentencePieceProcessor(model_file=str(unfinished / "spm.model"))
     for split in SPLITS:
         for language in args.languages:
-            lines = (unfinished / f"{split}.{language}").read_text(encoding="utf-8").splitlines()
+            lines = (
+                (unfinished / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[:-1]
+            )
             pieces = (" ".join(line) + "\n" for line in encoder.encode(lines, out_type=str))
             path = unfinished / f"{split}.pieces.{language}"
             path.write_text("".join(pieces), encoding="utf-8")

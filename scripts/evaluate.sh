@@ -56,7 +56,7 @@ data=${positional[0]} checkpoint=${positional[1]}
 
 [[ -d $data ]] || die "no such data folder: $data"
 [[ -e $checkpoint ]] || die "no such checkpoint: $checkpoint"
-for file in $reference $baseline; do
+for file in ${reference:+"$reference"} ${baseline:+"$baseline"}; do
   [[ -f $file ]] || die "no such file: $file"
 done
 if [[ -n $average ]]; then
@@ -69,7 +69,7 @@ else
 fi
 compgen -G "$data/$SUBSET.*.bin" >/dev/null ||
   die "$data holds no $SUBSET set ($SUBSET.*.bin); set SUBSET to one that it holds"
-if [[ -z $(find "$data" -name "$SUBSET.*.bin" -size +0) ]]; then
+if [[ -z $(find "$data/" -name "$SUBSET.*.bin" -size +0) ]]; then
   die "the $SUBSET set in $data is empty"
 fi
 command -v fairseq-generate >/dev/null ||
@@ -92,12 +92,18 @@ fi
 mv "$log.tmp" "$log" && rm "$log.err"
 
 # lines of the form H-12<tab>score<tab>text come batch by batch: back to the order of the set
-grep '^H-' "$log" | sed 's/^H-//' | sort -n -k1,1 | cut -f3- >"$out/hyp.txt.tmp"
+grep -q '^H-' "$log" || die "fairseq-generate printed no translations (H- lines); see $log"
+sed -n 's/^H-//p' "$log" | sort -n -k1,1 | cut -f3- >"$out/hyp.txt.tmp"
 if [[ -n $reference ]]; then
   cp "$reference" "$out/ref.txt.tmp"
 else
-  grep '^T-' "$log" | sed 's/^T-//' | sort -n -k1,1 | cut -f2- >"$out/ref.txt.tmp"
+  grep -q '^T-' "$log" || die "$data holds no target side for $SUBSET: give --reference"
+  sed -n 's/^T-//p' "$log" | sort -n -k1,1 | cut -f2- >"$out/ref.txt.tmp"
 fi
+if grep -q '@@ ' "$out/hyp.txt.tmp"; then
+  die "the translations still hold subwords ('@@ '): set POST_PROCESS=subword_nmt"
+fi
+rm -f "$out/scores.json" # of an earlier hypothesis
 mv "$out/hyp.txt.tmp" "$out/hyp.txt"
 mv "$out/ref.txt.tmp" "$out/ref.txt"
 

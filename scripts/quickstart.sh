@@ -44,9 +44,16 @@ done
 [[ $alpha =~ ^[0-9]*\.?[0-9]+$ ]] || die "--alpha must be a number >= 0, got $alpha"
 
 bash "$root/scripts/setup.sh"
+VENV=$(cd "$VENV" && pwd)
 export PATH="$VENV/bin:$PATH"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+# what lies there must come from the same corpus and the same settings below
+version=$(cat "$root"/scripts/quickstart_data/*.gz "${BASH_SOURCE[0]}" | cksum)
+if [[ -f $out/version && $(<"$out/version") != "$version" ]]; then
+  die "$out was made by another version of the quickstart: give another --out, or remove it"
+fi
+echo "$version" >"$out/version"
 trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130' INT TERM
 
 # glibc gives large blocks back to the system and gets them anew, page by page, at every

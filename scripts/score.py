@@ -20,8 +20,8 @@ from sacrebleu.significance import PairedTest
 def read(path: Path, what: str) -> list[str]:
     """The lines of a file. Exits with one sentence if it is not there or not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_bytes().decode()  # as text, a stray carriage return would end a line
+    except (FileNotFoundError, IsADirectoryError):
         sys.exit(f"score: no such {what} file: {path}")
     except UnicodeDecodeError as error:
         sys.exit(f"score: the {what} file {path} is not UTF-8 at byte {error.start}")

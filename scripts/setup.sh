@@ -16,14 +16,19 @@ if [[ ${1:-} == --help || ${1:-} == -h ]]; then
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
   exit 0
 fi
+if (($#)); then
+  echo "setup: takes no arguments, got $*; see --help" >&2
+  exit 1
+fi
 
 is_supported() {
   "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
 }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+  local candidate candidates=(python3.11 python3.12 python3 python)
+  [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
     if is_supported "$candidate"; then
       echo "$candidate"
       return

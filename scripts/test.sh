@@ -19,6 +19,7 @@ if [[ ${1:-} == --help || ${1:-} == -h ]]; then
 fi
 
 bash "$root/scripts/setup.sh"
+VENV=$(cd "$VENV" && pwd)
 cd "$root"
 export PATH="$VENV/bin:$PATH"
 ruff check .

@@ -141,7 +141,7 @@ def test_object_arrays_stay_refused(tmp_path: Path) -> None:
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "x.pt"))
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "another"])
+@pytest.mark.parametrize("kind", ["empty", "text", "abc", "truncated", "another"])
 def test_unreadable_files(build, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.pt"
     torch.save(old_checkpoint(build("transformer").model), path)
@@ -149,11 +149,25 @@ def test_unreadable_files(build, tmp_path: Path, kind: str) -> None:
     if kind == "another":
         torch.save(torch.zeros(3), path)
     else:
-        content = {"empty": b"", "text": b"not a checkpoint", "truncated": whole[: len(whole) // 2]}
-        path.write_bytes(content[kind])
+        content = {"empty": b"", "text": b"not a checkpoint", "abc": b"abc"}
+        path.write_bytes(content.get(kind, whole[: len(whole) // 2]))
     message = r"cannot read .*model\.pt .*truncated or not a fairseq checkpoint"
     with pytest.raises(UsageError, match=message):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+def test_other_errors_are_not_blamed_on_the_file(build, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(old_checkpoint(build("transformer").model), path)
+
+    def no_memory(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", no_memory)
+    with pytest.raises(RuntimeError, match="^DefaultCPUAllocator"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    with pytest.raises(FileNotFoundError):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "none.pt"))
 
 
 def test_the_weak_ways_are_not_used() -> None:

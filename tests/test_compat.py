@@ -40,6 +40,26 @@ def test_no_sentence_is_left_out(count: int, multiple: int) -> None:
         assert all(len(batch) * sizes[batch[-1]] <= 600 for batch in batches)
 
 
+def test_batches_of_no_sentences_and_of_an_iterator() -> None:
+    def batches(indices):
+        return data_utils.batch_by_size(
+            indices, None, np.array([5, 6, 7]), max_tokens=20, required_batch_size_multiple=2
+        )
+
+    assert batches(np.array([], dtype=np.int64)) == []
+    assert [batch.tolist() for batch in batches(iter([0, 1, 2]))] == [[0, 1], [2]]
+
+
+def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:
+    """fairseq 0.10, of which most that the plugin imports is missing."""
+    (tmp_path / "fairseq").mkdir()
+    (tmp_path / "fairseq" / "__init__.py").write_text('__version__ = "0.10.2"\n')
+    command = [sys.executable, "-c", "import rdrop_fairseq"]
+    result = run(command, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("rdrop_fairseq needs fairseq 0.12 or newer, found 0.10.2")
+
+
 @pytest.mark.parametrize("version", ["0.9.0", "0.10.2"])
 def test_old_fairseq(version: str) -> None:
     with pytest.raises(UsageError, match=rf"0\.12 or newer, found {version}: pip install"):

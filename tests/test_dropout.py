@@ -42,6 +42,11 @@ def test_roberta_head() -> None:
     assert places(model) == {"classification_heads.mnli.0": ("classifier", 0.1, True)}
 
 
+def test_pytorchs_attention() -> None:
+    found = places(nn.ModuleList([nn.MultiheadAttention(4, 2, dropout=0.3)]))
+    assert found == {"0": ("attention", 0.3, True)}
+
+
 def test_kept_at_inference() -> None:
     dropout = FairseqDropout(0.5, "x")
     dropout.apply_during_inference = True

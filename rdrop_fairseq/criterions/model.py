@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from fairseq.models import BaseFairseqModel, FairseqDecoder
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -102,11 +102,13 @@ def _obstacle_to_linear(model: nn.Module) -> str | None:
         and not projection._forward_hooks
         and not projection._forward_pre_hooks
         and _method(decoder, "output_layer") is TransformerDecoderBase.output_layer
+        and _method(decoder, "forward") is TransformerDecoderBase.forward
         and _has_plain_softmax(module)
     ):
         return f"{type(module).__name__} has no plain output projection"
-    arguments = inspect.signature(module.forward).parameters.values()
-    if not any(a.name == "features_only" or a.kind == a.VAR_KEYWORD for a in arguments):
+    # a language model hands all keywords to its decoder, other models name those they take
+    hands_on = _method(module, "forward") is FairseqLanguageModel.forward
+    if not hands_on and "features_only" not in inspect.signature(module.forward).parameters:
         return f"{type(module).__name__}.forward has no features_only"
     # only these two look at which weights take part in forward; a tied one does
     tied = projection.weight is getattr(decoder.embed_tokens, "weight", None)

@@ -87,8 +87,9 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         if interleave:
             output = tiled(output, passes)
 
-        output = output[:, self.ignore_prefix_size :]
-        target = target[:, self.ignore_prefix_size :]
+        if self.ignore_prefix_size:
+            output = output[:, self.ignore_prefix_size :]
+            target = target[:, self.ignore_prefix_size :]
         settings = {
             "alpha": self.rdrop_alpha,
             "label_smoothing": self.eps,

@@ -40,13 +40,14 @@ def rdrop_loss(
         ignore_index: targets that add exactly 0 to loss and gradient.
         passes: m >= 2.
         reduction: "sum", "mean" (over the targets that are not ignored) or "none".
-        impl: "fused", "eager" (the definition, through autograd), or "auto": fused. The
-            fused loss goes backward once, and not twice differentiable.
+        impl: "fused" (not twice differentiable), "eager" (the definition, through
+            autograd), or "auto": fused.
         with_accuracy: also count the passes whose argmax is the target.
         chunk_rows: how many rows of a pass the fused loss visits at once; None: chosen from
             V so that they stay in the cache.
         inplace: allow the fused loss to write the gradient over ``logits``, which saves
-            their memory once. The logits are garbage afterwards.
+            their memory once. The logits are garbage afterwards: no other use of them, and
+            in float16 or with reduction "none" no second backward, is possible.
 
     Returns: objective, nll_loss, kl (nats; float32, or float64 for float64 logits) and
         n_correct (None unless asked for). Only the objective has a gradient.
@@ -159,8 +160,7 @@ def linear_rdrop_loss(
         with_accuracy=with_accuracy,
         chunk_rows=chunk_rows,
     )
-    with torch.autocast(device, enabled=False):
-        result = fused_loss(settings, labels if kept is None else labels[kept], rows, weight, bias)
+    result = fused_loss(settings, labels if kept is None else labels[kept], rows, weight, bias)
     if reduction == "none" and kept is not None:
         result = RDropLoss(
             *(

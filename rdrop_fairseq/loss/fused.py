@@ -1,9 +1,9 @@
 """R-Drop's loss and its gradient in one visit to the logits.
 
-The numbers are those of reference.py. What differs is that no other tensor as large as the
-logits is made on the way: rows are visited in blocks that fit the cache, and a block's
-gradient, which has a closed form, is written while it is there. With the output projection
-fused in, the logits themselves exist for a chunk of rows only.
+The numbers are those of reference.py. What differs is that but for the gradient itself no
+tensor as large as the logits is made on the way: rows are visited in blocks that fit the
+cache, and a block's gradient, which has a closed form, is written while it is there. With the
+output projection fused in, the logits themselves exist for a chunk of rows only.
 
 The gradient, for one target y and passes i = 1..m with logits z_i, log-probabilities l_i
 and probabilities p_i. Cross-entropy with label smoothing puts weight w_v on the symbols,
@@ -66,7 +66,10 @@ def fused_loss(settings: Settings, target: Tensor, *tensors: Tensor | None) -> R
         target: [N]
         tensors: logits [m * N, V], or features [m * N, D], weight [V, D] and bias [V] or None.
     """
-    return RDropLoss(*_FusedLoss.apply(settings, target, *tensors))
+    if not torch.is_grad_enabled():  # a Function does not see this by itself
+        tensors = tuple(None if tensor is None else tensor.detach() for tensor in tensors)
+    with torch.autocast(target.device.type, enabled=False):
+        return RDropLoss(*_FusedLoss.apply(settings, target, *tensors))
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -83,7 +86,8 @@ class _FusedLoss(torch.autograd.Function):
         ctx.settings = settings
         ctx.early = settings.reduction == "sum" and tensors[0].dtype != torch.float16
         run = _run_logits if len(tensors) == 1 else _run_linear
-        result, gradients = run(settings, target, *tensors, needed=needed if ctx.early else ())
+        now = needed if ctx.early else (False,) * len(tensors)
+        result, gradients = run(settings, target, *tensors, needed=now)
         ctx.save_for_backward(*(gradients if ctx.early else (target, *tensors)))
         if settings.reduction == "sum":
             result = [value if value is None else value.sum() for value in result]
@@ -154,8 +158,8 @@ def _run_linear(
     dtype = torch.promote_types(features.dtype, torch.float32)
     gradients = [
         torch.zeros_like(tensor, dtype=dtype) if need else None
-        for tensor, need in zip((features, weight, bias), needed, strict=False)
-    ] or [None] * 3
+        for tensor, need in zip((features, weight, bias), needed, strict=True)
+    ]
     grad_features, grad_weight, grad_bias = gradients
 
     results = []

@@ -10,14 +10,14 @@ from torch import Tensor
 class RDropLoss(NamedTuple):
     """What R-Drop's loss functions return, in nats.
 
-    With ``reduction="sum"`` scalars, with ``"none"`` one value for each target. Only
+    With ``reduction="sum"`` or ``"mean"`` scalars, else one value for each target. Only
     ``objective`` carries a gradient. float32, or float64 for float64 logits.
     """
 
     objective: Tensor  #: what to minimise: all passes' CE + alpha * kl
     nll_loss: Tensor  #: -log P(target), without label smoothing, all passes added up
     kl: Tensor  #: symmetric KL divergence, mean over the pairs of passes
-    n_correct: Tensor | None  #: how many of the passes have the target as argmax (int64)
+    n_correct: Tensor | None  #: how many of the passes have the target as argmax
 
 
 def reference_rdrop_loss(
@@ -51,7 +51,7 @@ def reference_rdrop_loss(
         reduction: "sum" or "none" (then results have the target's shape).
     """
     lprobs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    lprobs = lprobs.view(passes, *target.shape, -1)
+    lprobs = lprobs.view(passes, *target.shape, lprobs.size(-1))
     ignored = torch.zeros_like(target, dtype=torch.bool)
     if ignore_index is not None:
         ignored = target.eq(ignore_index)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fairseq.models import FairseqEncoderDecoderModel
 from torch import nn
 
 from rdrop_fairseq.criterions.model import choose_impl, logits_of, may_overwrite, unwrapped
@@ -51,6 +52,25 @@ def test_wrappers(build) -> None:
     impl, reason = choose_impl(wrap(sharded, tied), "auto")
     assert impl == "logits"
     assert "gathers the weights" in reason
+
+
+def test_models_that_do_more_than_project(build) -> None:
+    """A forward of its own might change the logits after the projection, or know no keyword."""
+    model = build("transformer").model
+
+    class Decoder(type(model.decoder)):
+        def forward(self, *args, **kwargs):
+            x, extra = super().forward(*args, **kwargs)
+            return x / 2, extra
+
+    plain = type(model.decoder)
+    model.decoder.__class__ = Decoder
+    assert choose_impl(model, "auto")[0] == "logits"
+    model.decoder.__class__ = plain
+    bare = FairseqEncoderDecoderModel(model.encoder, model.decoder)
+    impl, reason = choose_impl(bare, "auto")
+    assert impl == "logits"
+    assert "forward has no features_only" in reason
 
 
 def test_projection_with_a_hook(build) -> None:

@@ -269,6 +269,31 @@ def test_fp16_gradients_reach_the_parameters(build, impl, loss_scale) -> None:
         assert nonzero[0] >= 0.98 * nonzero[1], name
 
 
+def test_logits_are_overwritten(build, monkeypatch) -> None:
+    """With --rdrop-impl logits the gradient takes the place of the logits."""
+    built = build("transformer", "--dropout 0.3")
+    addresses = []
+
+    def watch(module, args, output):
+        addresses.append(output[0].data_ptr())
+        output[0].register_hook(lambda gradient: addresses.append(gradient.data_ptr()))
+
+    hook = built.model.register_forward_hook(watch)
+    step(built.criterion("rdrop", rdrop_impl="logits"), built.model, built.sample)
+    hook.remove()
+    assert addresses[0] == addresses[1]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_nothing_but_the_prefix(build, impl) -> None:
+    """All tokens ignored: loss and gradient are 0."""
+    built = build("transformer", "--dropout 0.3")
+    criterion = built.criterion("rdrop", rdrop_impl=impl, ignore_prefix_size=500)
+    result = step(criterion, built.model, built.sample)
+    assert result.loss == 0
+    assert not any(grad.count_nonzero() for grad in result.grads.values())
+
+
 def test_log_line_names_dropout_and_impl(build, caplog) -> None:
     built = build("transformer", "--dropout 0.3 --attention-dropout 0.1")
     criterion = built.criterion("rdrop", rdrop_alpha=5)

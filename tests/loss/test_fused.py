@@ -342,6 +342,26 @@ def test_autocast() -> None:
     assert x.grad.dtype == w.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("impl", ["fused", "eager"])
+def test_float32_under_autocast(impl: str) -> None:
+    """Autocast would do the KL's products in bfloat16."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(8, 500), torch.randint(500, (4,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = rdrop_loss(logits, target, alpha=1.0, impl=impl)
+    expected = reference_rdrop_loss(logits, target, alpha=1.0)
+    assert ours.kl.dtype == torch.float32
+    torch.testing.assert_close(ours.kl, expected.kl, rtol=1e-5, atol=0)
+
+
+def test_no_gradient_is_made_where_none_is_wanted() -> None:
+    logits = torch.randn(4, 5, requires_grad=True)
+    before = logits.detach().clone()
+    with torch.no_grad():
+        rdrop_loss(logits, torch.tensor([1, 2]), alpha=5, inplace=True)
+    assert torch.equal(logits, before)
+
+
 def test_memory_does_not_grow_with_the_logits() -> None:
     """No tensor of linear_rdrop_loss is as large as the logits, forward and backward."""
     rows, vocabulary, width = 400, 3000, 8

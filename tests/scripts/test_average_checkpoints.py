@@ -61,6 +61,8 @@ def test_last_by_epoch_or_by_update(tmp_path) -> None:
         ("truncated", r"cannot read .*b.pt .*truncated or not a fairseq checkpoint"),
         ("missing", r"no such checkpoint: .*b.pt"),
         ("few", r"does not hold 3 checkpoints by epoch"),
+        ("folder", r"is a folder: give --last N"),
+        ("output", r"no such folder to write to: .*out"),
         ("zero", r"--last must be at least 1, got 0"),
     ],
 )
@@ -73,11 +75,17 @@ def test_wrong_input(tmp_path, case, message) -> None:
         save(second, 1.0, name="other")
     elif case == "truncated":
         second.write_bytes(first.read_bytes()[:500])
+    elif case == "folder":
+        inputs = [tmp_path]
+    elif case == "output":
+        inputs = [first]
     elif case in ("few", "zero"):
         inputs = ["--last", "3" if case == "few" else "0", tmp_path]
+    if case != "output":
+        (tmp_path / "out").mkdir()
     result = run([*AVERAGE, "--output", tmp_path / "out" / "avg.pt", *inputs], check=False)
     assert result.returncode in (1, 2)
     pattern = message.replace("(", r"\(").replace(")", r"\)")
     assert re.search(pattern, result.stderr.splitlines()[-1])
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out/*"))

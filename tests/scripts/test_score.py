@@ -33,6 +33,13 @@ def flags(files: dict[str, Path], *names: str) -> list:
     return [part for name in names for part in (f"--{name}", files[name])]
 
 
+def test_only_newlines_end_a_line(files, tmp_path) -> None:
+    lines = files["reference"].read_text().splitlines()
+    lines[3] += "\r odd \u2028 ones \x85"
+    files["reference"].write_bytes(("\n".join(lines) + "\n").encode())
+    run([*SCORE, *flags(files, "hypothesis", "reference")])
+
+
 def test_equals_sacrebleu(files, tmp_path) -> None:
     command = [*SCORE, *flags(files, "hypothesis", "reference", "baseline")]
     result = run([*command, "--json", tmp_path / "scores.json"])
