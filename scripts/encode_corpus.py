@@ -55,9 +55,8 @@ def main() -> None:
     encoder = sentencepiece.SentencePieceProcessor(model_file=str(unfinished / "spm.model"))
     for split in SPLITS:
         for language in args.languages:
-            lines = (
-                (unfinished / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[:-1]
-            )
+            text = (unfinished / f"{split}.{language}").read_text(encoding="utf-8")
+            lines = text.removesuffix("\n").split("\n")
             pieces = (" ".join(line) + "\n" for line in encoder.encode(lines, out_type=str))
             path = unfinished / f"{split}.pieces.{language}"
             path.write_text("".join(pieces), encoding="utf-8")

@@ -164,7 +164,7 @@ def test_other_errors_are_not_blamed_on_the_file(build, tmp_path: Path, monkeypa
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(torch, "load", no_memory)
-    with pytest.raises(RuntimeError, match="^DefaultCPUAllocator"):
+    with pytest.raises(RuntimeError, match=r"^DefaultCPUAllocator"):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
     with pytest.raises(FileNotFoundError):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "none.pt"))
