@@ -74,8 +74,10 @@ def prepare() -> None:
 
 
 # what reading a cut off file, or something else than a checkpoint, ends in
-_BROKEN = (pickle.UnpicklingError, EOFError, struct.error, LookupError, TypeError, ValueError)
-_BROKEN += (AttributeError,)
+_BROKEN = (
+    *(pickle.UnpicklingError, EOFError, struct.error),
+    *(LookupError, TypeError, ValueError, AttributeError),
+)
 _BROKEN_ARCHIVE = (
     "PytorchStreamReader|unexpected EOF|Invalid argument|Invalid magic number|Tensor.__contains__"
 )
