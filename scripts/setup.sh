@@ -49,5 +49,5 @@ python=$(find_python)
 echo "Installing into $VENV with $("$python" --version)" >&2
 "$python" -m venv "$VENV"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-  --constraint "$root/constraints.txt" --editable "${root}[test]"
+  --constraint "$root/constraints.txt" --editable "${root}[recipes,test]"
 echo "$stamp $root" >"$VENV/rdrop.stamp"
