@@ -1,7 +1,7 @@
 """R-Drop (Liang et al., NeurIPS 2021, arXiv 2106.14448) for fairseq.
 
 ``fairseq-train --user-dir rdrop_fairseq --criterion rdrop`` imports this file.
-It registers the criteria and teaches torch >= 2.6 to load fairseq's checkpoints.
+It registers the criteria and a model, and teaches torch >= 2.6 to load fairseq's checkpoints.
 Without fairseq, only ``rdrop_fairseq.loss`` is of use.
 """
 
@@ -18,4 +18,4 @@ if find_spec("fairseq") is not None:
 
     checkpoint.prepare()
 
-    from . import criterions  # noqa: F401  (importing registers)
+    from . import bert, criterions  # noqa: F401  (importing registers)

@@ -24,6 +24,10 @@ PAIR = ["-s", "es", "-t", "en"]
 
 # arguments that make a model tiny, for each architecture that is tested
 _WIDTHS = "--encoder-embed-dim 16 --decoder-embed-dim 16"
+ROBERTA = (
+    "--arch roberta_base --encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 32 "
+    "--encoder-attention-heads 2 --max-positions 256"
+)
 _LAYERS = f"{_WIDTHS} --encoder-layers 2 --decoder-layers 2"
 _TRANSFORMER = (
     f"{_LAYERS} --encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 "
@@ -104,6 +108,43 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, flag in (("train", "--trainpref"), ("valid", "--validpref"), ("test", "--testpref")):
         preprocess[preprocess.index(flag) + 1] = folder / f"{split}.en"
     run([*preprocess, "--only-source", "--destdir", folder / "lm"])
+    return folder
+
+
+def binarise(folder: Path, dictionary: Path, fields: dict[str, list[str]], *splits: str) -> None:
+    """Sentence prediction's data: input0/, input1/ and label/ below ``folder``.
+
+    Args:
+        fields: lines of each field, the same number for every split.
+    """
+    for field, lines in fields.items():
+        text = folder / f"{field}.txt"
+        text.write_text("".join(f"{line}\n" for line in lines))
+        command = ["fairseq-preprocess", "--only-source", "--destdir", folder / field]
+        for split in splits:
+            command += [f"--{split}pref", text]
+        run(command if field == "label" else [*command, "--srcdict", dictionary])
+
+
+@pytest.fixture(scope="session")
+def pairs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """160 pairs of an English and a Spanish verse. classes/: is one the translation of the
+    other, 1 or 0? ratings/: the ratio of their lengths."""
+    folder = tmp_path_factory.mktemp("pairs")
+    english = (data / "train.en").read_text().splitlines()[:160]
+    spanish = (data / "train.es").read_text().splitlines()[:160]
+    same = [str(row % 2) for row in range(160)]
+    other = [spanish[row if row % 2 else (row + 7) % 160] for row in range(160)]
+    ratio = [f"{len(a.split()) / len(b.split()):.4f}" for a, b in zip(english, other, strict=True)]
+    for name in ("classes", "ratings"):
+        (folder / name).mkdir()
+        fields = {"input0": english, "input1": other}
+        if name == "classes":
+            fields["label"] = same
+        binarise(folder / name, data / "bin" / "dict.en.txt", fields, "train", "valid")
+    (folder / "ratings" / "label").mkdir()
+    for split in ("train", "valid"):
+        (folder / "ratings" / "label" / f"{split}.label").write_text("\n".join(ratio) + "\n")
     return folder
 
 

@@ -145,7 +145,7 @@ def _check_task(task: FairseqTask) -> None:
     """Raise UsageError if ``task`` has no target tokens."""
     name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
     if hasattr(task, "label_dictionary"):
-        instead = "--criterion sentence_prediction"
+        instead = "--criterion rdrop_sentence_prediction"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"
     else:

@@ -333,7 +333,7 @@ def test_no_dropout(build, impl) -> None:
 def test_tasks_without_target_tokens() -> None:
     create = CRITERION_REGISTRY["rdrop"]
     settings = {"sentence_avg": False, "label_smoothing": 0.1}
-    with pytest.raises(UsageError, match="use --criterion sentence_prediction"):
+    with pytest.raises(UsageError, match="use --criterion rdrop_sentence_prediction"):
         create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **settings)
     with pytest.raises(UsageError, match="whose target is a sequence of tokens"):
         create(SimpleNamespace(target_dictionary=None), **settings)

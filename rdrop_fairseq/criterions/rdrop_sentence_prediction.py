@@ -1,0 +1,263 @@
+"""--criterion rdrop_sentence_prediction: R-Drop for classifying or rating sentences (GLUE)."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fairseq.criterions import register_criterion
+from fairseq.criterions.sentence_prediction import (
+    SentencePredictionConfig,
+    SentencePredictionCriterion,
+)
+from fairseq.data import Dictionary, data_utils
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
+
+from ..batch import repeat_batch
+from ..dropout import require_active_dropout
+from ..errors import UsageError
+from ..loss import rdrop_loss
+from .flags import RDropFlags, check_flags
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RDropSentencePredictionConfig(RDropFlags, SentencePredictionConfig):
+    pass
+
+
+@register_criterion("rdrop_sentence_prediction", dataclass=RDropSentencePredictionConfig)
+class RDropSentencePredictionCriterion(SentencePredictionCriterion):
+    """fairseq's sentence_prediction with R-Drop in training.
+
+    In training the batch goes through the model ``rdrop_passes`` times in one forward.
+    For classes the loss is that of ``rdrop_fairseq.loss`` (paper, equations 2 to 4), for
+    --regression-target that of `regression_rdrop_loss`. In validation this *is* fairseq's
+    criterion, with a single pass, so that its numbers compare with a baseline's.
+    What is logged in training is the mean over the passes.
+    """
+
+    def __init__(self, cfg: RDropSentencePredictionConfig, task: FairseqTask) -> None:
+        check_flags(cfg.rdrop_alpha, cfg.rdrop_passes)
+        _check_flags(cfg)
+        _check_task(task, cfg)
+        super().__init__(cfg, task)
+        self.rdrop_alpha = cfg.rdrop_alpha
+        self.rdrop_passes = cfg.rdrop_passes
+        self.rdrop_impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
+        self._first_step = True
+
+    def forward(
+        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Compute the loss of ``sample``, which is left unchanged.
+
+        Args:
+            reduce: ignored, as fairseq's criterion does: the loss is a sum.
+
+        Returns: the loss (in nats, summed over sentences), the sample size and what to
+            log, as every fairseq criterion does.
+        """
+        if not model.training:
+            return super().forward(model, sample, reduce)
+        if self._first_step:
+            self._look_at(model)
+            self._first_step = False
+
+        passes, batch_size = self.rdrop_passes, sample["target"].size(0)
+        logits, _ = model(
+            **repeat_batch(sample["net_input"], passes, batch_size),
+            features_only=True,
+            classification_head_name=self.classification_head_name,
+        )
+        target = model.get_targets(sample, [logits]).view(-1)
+        sample_size = target.numel()
+        if self.regression_target:
+            objective, task_loss, disagreement = regression_rdrop_loss(
+                logits.view(-1), target, alpha=self.rdrop_alpha, passes=passes
+            )
+            logged = {"rdrop_mse": disagreement}
+        else:
+            objective, task_loss, disagreement, n_correct = rdrop_loss(
+                logits,
+                target,
+                alpha=self.rdrop_alpha,
+                passes=passes,
+                impl=self.rdrop_impl,
+                with_accuracy=True,
+            )
+            logged = {"rdrop_kl": disagreement, "ncorrect": n_correct / passes}
+        for name, regularizer in _pruning_regularizers(model):
+            # once a pass, as the task's loss: what alpha weighs the KL against stays the same
+            objective = objective + passes * regularizer
+            logged[name] = regularizer.detach()
+        logged |= {
+            "loss": objective.detach() / passes,
+            "nll_loss": task_loss / passes,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample_size,
+            "sample_size": sample_size,
+        }
+        return objective, sample_size, logged
+
+    def _look_at(self, model: nn.Module) -> None:
+        """Before the first training step: can R-Drop do anything for this model?"""
+        if self.classification_head_name not in getattr(model, "classification_heads", {}):
+            raise UsageError(
+                f"{type(model).__name__} has no classification head named "
+                f"{self.classification_head_name!r}: use --arch roberta_base or another that "
+                "has them, and the same --classification-head-name for task and criterion"
+            )
+        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        if self.rdrop_alpha > 0:
+            message += f", {require_active_dropout(model)}"
+        logger.info(message)
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        """Log, beside fairseq's metrics, how far the passes are apart (in training).
+
+        ``rdrop_kl``, in bits per sentence, or ``rdrop_mse``, per target. In fairseq
+        ``nll_loss`` is the loss per input token; here it leaves the R-Drop term out.
+        """
+        training = any("nll_loss" in log for log in logging_outputs)
+        if not training:
+            SentencePredictionCriterion.reduce_metrics(logging_outputs)
+            return
+        # with as many tokens as sentences fairseq logs no nll_loss
+        SentencePredictionCriterion.reduce_metrics(
+            [{**log, "ntokens": log["sample_size"]} for log in logging_outputs]
+        )
+        total = {
+            key: sum(log.get(key, 0) for log in logging_outputs)
+            for key in ("nll_loss", "ntokens", "sample_size", "rdrop_kl", "rdrop_mse")
+        }
+        sentences, ntokens = total["sample_size"], total["ntokens"]
+        metrics.log_scalar("nll_loss", total["nll_loss"] / ntokens / math.log(2), ntokens, round=3)
+        if "rdrop_kl" in logging_outputs[0]:
+            kl = total["rdrop_kl"] / sentences / math.log(2)
+            metrics.log_scalar("rdrop_kl", kl, sentences, round=3)
+        else:
+            metrics.log_scalar("rdrop_mse", total["rdrop_mse"] / sentences, sentences, round=4)
+
+    def logging_outputs_can_be_summed(self) -> bool:
+        """False where the predictions themselves are logged (--report-...).
+
+        fairseq's criterion says True, and validation by several processes then fails when it
+        tries to add up lists.
+        """
+        return not self.keep_pred_and_targ
+
+
+def regression_rdrop_loss(
+    predictions: Tensor, target: Tensor, *, alpha: float, passes: int = 2
+) -> tuple[Tensor, Tensor, Tensor]:
+    """R-Drop for regression, where there are no distributions to compare.
+
+        sum_i (f_i - y)^2 + alpha * mean over i < j of (f_i - f_j)^2
+
+    The paper gives no formula for STS-B. Its authors' code does this: the squared error of
+    each pass and alpha times the squared difference of the two predictions (dropreg/R-Drop,
+    fairseq_src/examples/roberta/roberta_rdrop_src/loss/reg_cross_entropy.py). It is what the
+    symmetric KL becomes, up to the factor, if predictions are means of Gaussians of one width.
+
+    Args:
+        predictions: [passes * N], all targets' first pass, then all targets' second pass.
+        target: [N]
+
+    Returns: the objective, and without gradient the squared error of all passes and the
+        mean squared difference over pairs; each a sum over N, in float32 or wider.
+    """
+    dtype = torch.promote_types(predictions.dtype, torch.float32)
+    of_pass = predictions.to(dtype).view(passes, -1)
+    squared_error = F.mse_loss(of_pass, target.to(dtype).expand_as(of_pass), reduction="sum")
+    pairs = [F.mse_loss(f, g, reduction="sum") for f, g in combinations(of_pass, 2)]
+    disagreement = torch.stack(pairs).mean()
+    objective = squared_error + alpha * disagreement
+    return objective, squared_error.detach(), disagreement.detach()
+
+
+def _pruning_regularizers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What fairseq adds to the loss with --mha-reg-scale-factor and --ffn-reg-scale-factor."""
+    args = getattr(model, "args", None)
+    if getattr(args, "mha_reg_scale_factor", 0):
+        yield "mha_reg_loss", model._get_adaptive_head_loss()
+    if getattr(args, "ffn_reg_scale_factor", 0):
+        yield "ffn_reg_loss", model._get_adaptive_ffn_loss()
+
+
+def _check_flags(cfg: RDropSentencePredictionConfig) -> None:
+    """Raise UsageError for flags that contradict each other."""
+    if str(cfg.rdrop_impl) == "linear":
+        raise UsageError(
+            "--rdrop-impl linear fuses the loss with a projection to a vocabulary; a "
+            "classification head has a few classes: use --rdrop-impl auto"
+        )
+    for flag, given in (
+        ("--report-acc-and-f1", cfg.report_acc_and_f1),
+        ("--report-mcc", cfg.report_mcc),
+    ):
+        if cfg.regression_target and given:
+            raise UsageError(
+                f"{flag} needs classes, but with --regression-target the model predicts a "
+                "number: use --report-pearson-and-spearman"
+            )
+
+
+def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
+    """Raise UsageError unless ``task`` and its labels on disk fit the criterion."""
+    labels = getattr(task, "label_dictionary", None)
+    if labels is None or not hasattr(task.cfg, "num_classes"):
+        name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
+        raise UsageError(
+            "--criterion rdrop_sentence_prediction needs --task sentence_prediction; "
+            f"for {name} use --criterion rdrop"
+        )
+    if cfg.regression_target:
+        return
+    names = _label_names(labels)
+    if task.cfg.num_classes != len(names):
+        raise UsageError(
+            f"--num-classes {task.cfg.num_classes} does not fit the data: "
+            f"{task.cfg.data}/label/dict.txt has {len(names)} labels ({', '.join(names)})"
+        )
+    reports = cfg.report_mcc or cfg.report_acc_and_f1 or cfg.report_pearson_and_spearman
+    wordy = [name for name in names if not name.lstrip("-").isdigit()]
+    if reports and wordy:
+        raise UsageError(
+            f"--report-mcc, --report-acc-and-f1 and --report-pearson-and-spearman need labels that "
+            f"are whole numbers, such as 0 and 1; {task.cfg.data}/label/dict.txt has {wordy[0]!r}"
+        )
+    _check_labels_on_disk(os.path.join(task.cfg.data, "label"), labels)
+
+
+def _label_names(labels: Dictionary) -> list[str]:
+    """The labels of a dictionary, without what fairseq adds to every dictionary."""
+    return [
+        symbol
+        for symbol in labels.symbols[labels.nspecial :]
+        if symbol != "<mask>" and not symbol.startswith("madeupword")
+    ]
+
+
+def _check_labels_on_disk(folder: str, labels: Dictionary) -> None:
+    """Raise UsageError for a label that dict.txt lacks, before fairseq trains on it as -1."""
+    splits = sorted(name[:-4] for name in os.listdir(folder) if name.endswith(".idx"))
+    for split in splits:
+        dataset = data_utils.load_indexed_dataset(os.path.join(folder, split), labels)
+        for row, label in enumerate(dataset):
+            if len(label) != 2 or label[0] < labels.nspecial:
+                found = labels.string(label) or "nothing"
+                raise UsageError(
+                    f"{folder}/{split}: row {row + 1} has {found} where one of the labels "
+                    f"{', '.join(_label_names(labels))} of dict.txt was expected (<unk>: a label "
+                    "that the training data do not have): prepare the data again without that row"
+                )
