@@ -10,6 +10,7 @@ from typing import Any
 
 import fairseq
 import numpy
+import torch
 
 from .errors import UsageError
 
@@ -23,6 +24,7 @@ def prepare() -> None:
     require_fairseq_012(fairseq.__version__)
     serve_numpy1_names()
     keep_last_batch()
+    refuse_separate_trainings()
     be_found_twice()
 
 
@@ -100,6 +102,36 @@ def keep_last_batch() -> None:
         return [*batches, left_out] if len(left_out) else batches
 
     data_utils.batch_by_size = batch_by_size
+
+
+def refuse_separate_trainings() -> None:
+    """Stop where torchrun's processes would each train a model of their own.
+
+    Under torchrun fairseq joins the processes only if it sees more than one GPU or is told
+    --distributed-world-size; on machines with one GPU, and on the CPU, it trains as many
+    models as there are processes, over one another's checkpoints, and exits with 0.
+    Needed until fairseq heeds WORLD_SIZE there.
+    """
+    from fairseq.trainer import Trainer
+
+    if hasattr(Trainer.__init__, "__wrapped__"):
+        return
+    initialise = Trainer.__init__
+
+    @functools.wraps(initialise)
+    def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        processes = os.environ.get("WORLD_SIZE", "1")
+        if processes != "1" and not torch.distributed.is_initialized():
+            raise UsageError(
+                f"WORLD_SIZE is {processes}, but this process would train a model on its own: "
+                f"give fairseq-train --distributed-world-size {processes} "
+                "--distributed-init-method env:// --distributed-rank -1 --distributed-no-spawn (on "
+                "a CPU also --cpu --distributed-backend gloo --ddp-backend legacy_ddp), or unset "
+                "WORLD_SIZE"
+            )
+        initialise(self, *args, **kwargs)
+
+    Trainer.__init__ = __init__
 
 
 def be_found_twice() -> None:
