@@ -1,0 +1,180 @@
+"""Encode text with GPT-2's byte-pair encoding, as BART, RoBERTa and GPT-2 take it.
+
+    python scripts/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT
+    python scripts/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
+
+INPUT holds one text a line; OUTPUT gets its pieces, as many lines in the same order, empty ones
+included. DIR holds encoder.json and vocab.bpe; --download fetches what it lacks of GPT-2's
+published ones. With --decode, pieces become text again. OUTPUT is written under another
+name and renamed.
+"""
+
+import argparse
+import functools
+import hashlib
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from multiprocessing import Pool
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from fairseq.data.encoders.gpt2_bpe import GPT2BPE
+
+# where fairseq itself takes the two files from
+PUBLISHED_AT = "https://dl.fbaipublicfiles.com/fairseq/gpt2_bpe"
+# of the published files; the same as in OpenAI's tiktoken (tiktoken_ext/openai_public.py)
+SHA256 = {
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+CHUNK = 256  # lines that a process takes at a time
+
+
+def find_bpe(folder: Path) -> tuple[Path, Path]:
+    """encoder.json and vocab.bpe in ``folder``.
+
+    Exits with one sentence if one is missing. Says so on stderr if they are not GPT-2's:
+    a model trained from scratch may use others, published weights may not.
+    """
+    paths = folder / "encoder.json", folder / "vocab.bpe"
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        sys.exit(
+            f"gpt2_bpe: {folder} lacks {' and '.join(missing)}: "
+            f"give --download, or put there those of {PUBLISHED_AT}/"
+        )
+    for path in paths:
+        if _sha256(path.read_bytes()) != SHA256[path.name]:
+            print(
+                f"gpt2_bpe: {path} is not GPT-2's published one: do not use it with BART's or "
+                "RoBERTa's published weights",
+                file=sys.stderr,
+            )
+    return paths
+
+
+def download_bpe(folder: Path, url: str = PUBLISHED_AT) -> None:
+    """Fetch what ``folder`` lacks of GPT-2's two files, and check their SHA-256.
+
+    Exits with one sentence if that fails; a wrong file is not kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, expected in SHA256.items():
+        if (folder / name).is_file():
+            continue
+        try:
+            with urllib.request.urlopen(f"{url}/{name}", timeout=60) as response:
+                content = response.read()
+        except (OSError, urllib.error.URLError) as error:
+            reason = getattr(error, "reason", error)
+            sys.exit(
+                f"gpt2_bpe: cannot download {url}/{name} ({reason}): "
+                f"fetch it elsewhere and put it into {folder}"
+            )
+        found = _sha256(content)
+        if found != expected:
+            sys.exit(f"gpt2_bpe: {url}/{name} has SHA-256 {found}, expected {expected}: not kept")
+        unfinished = folder / f"{name}.tmp"
+        unfinished.write_bytes(content)
+        os.replace(unfinished, folder / name)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@functools.cache  # one a process
+def _encoder(encoder_json: Path, vocab_bpe: Path) -> "GPT2BPE":
+    # here, for fairseq takes seconds to import: a wrong argument is told before that
+    from fairseq.data.encoders.gpt2_bpe import GPT2BPE, GPT2BPEConfig
+
+    config = GPT2BPEConfig(gpt2_encoder_json=str(encoder_json), gpt2_vocab_bpe=str(vocab_bpe))
+    try:
+        return GPT2BPE(config)
+    except (ValueError, OSError) as error:
+        sys.exit(
+            f"gpt2_bpe: cannot read {encoder_json} or {vocab_bpe} ({error}): remove the broken "
+            "one and give --download"
+        )
+
+
+def encode(line: str, paths: tuple[Path, Path]) -> str:
+    """The pieces of ``line``, separated by spaces; outer white space is not encoded."""
+    return _encoder(*paths).encode(line.strip())
+
+
+def decode(pieces: str, paths: tuple[Path, Path]) -> str:
+    """The text of ``pieces`` on one line.
+
+    Symbols that are no pieces (<unk>, <mask>, the made-up words that fill up fairseq's
+    dictionaries) have no text and are left out.
+    """
+    bpe = _encoder(*paths).bpe
+    numbers = [int(piece) for piece in pieces.split() if piece.isdecimal()]
+    return " ".join(bpe.decode([n for n in numbers if n in bpe.decoder]).split())
+
+
+def convert(lines: Iterable[str], function: functools.partial, workers: int) -> Iterator[str]:
+    """``function`` of each line, in order, by ``workers`` processes."""
+    if workers == 1:
+        yield from map(function, lines)
+        return
+    with Pool(workers) as pool:
+        yield from pool.imap(function, lines, chunksize=CHUNK)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", type=Path, help="text, one a line, UTF-8")
+    parser.add_argument("output", type=Path, help="where to write the pieces")
+    parser.add_argument(
+        "--bpe-dir", type=Path, required=True, help="folder of encoder.json and vocab.bpe"
+    )
+    parser.add_argument(
+        "--download", action="store_true", help="fetch GPT-2's files where the folder lacks them"
+    )
+    parser.add_argument(
+        "--url", default=PUBLISHED_AT, help="where --download finds them; default: %(default)s"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
+    parser.add_argument("--decode", action="store_true", help="from pieces to text")
+    args = parser.parse_args()
+
+    if args.workers < 1:
+        parser.error(f"--workers must be at least 1, got {args.workers}")
+    if not args.input.is_file():
+        sys.exit(f"gpt2_bpe: no such file: {args.input}")
+    if not args.output.absolute().parent.is_dir():
+        sys.exit(f"gpt2_bpe: no such folder to write to: {args.output.absolute().parent}")
+    if args.download:
+        download_bpe(args.bpe_dir, args.url)
+    paths = find_bpe(args.bpe_dir)
+    _encoder(*paths)  # a broken file is found here; processes that are forked share it
+
+    function = functools.partial(decode if args.decode else encode, paths=paths)
+    unfinished = args.output.with_name(args.output.name + ".tmp")
+    # newline: only \n ends a line, not a stray carriage return
+    with (
+        args.input.open(encoding="utf-8", newline="\n") as lines,
+        unfinished.open("w", encoding="utf-8", newline="\n") as output,
+        tqdm(desc=args.input.name, unit=" lines", disable=None) as bar,
+    ):
+        try:
+            for converted in convert(lines, function, args.workers):
+                output.write(converted + "\n")
+                bar.update()
+        except UnicodeDecodeError:
+            sys.exit(f"gpt2_bpe: {args.input} is not UTF-8 at line {bar.n + 1} or later")
+    os.replace(unfinished, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""scripts/gpt2_bpe.py: GPT-2's pieces, whatever the text and the number of processes."""
+
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+from ..conftest import ROOT, corpus_lines, run
+from ..gpt2_bpe import published_bpe, small_bpe
+
+BPE = [sys.executable, ROOT / "scripts" / "gpt2_bpe.py"]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """main(ARGUMENTS...): the command line in this process, which has imported fairseq."""
+
+    def main(*arguments: Any) -> None:
+        monkeypatch.setattr(sys, "argv", [str(part) for part in (BPE[1], *arguments)])
+        runpy.run_path(str(BPE[1]), run_name="__main__")
+
+    return main
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bpe(tmp_path_factory.mktemp("bpe"), corpus_lines("valid", "en"))
+
+
+def test_published_pieces(main, tmp_path, capsys) -> None:
+    """The example of fairseq's BART and RoBERTa READMEs, downloaded and checked."""
+    served = tmp_path / "served"
+    served.mkdir()
+    published_bpe(served)
+    text, pieces = tmp_path / "text", tmp_path / "pieces"
+    text.write_text("Hello world!\n\nHello world!")
+    options = ["--bpe-dir", tmp_path / "bpe", "--download", "--url", served.as_uri()]
+    main(*options, text, pieces)
+    assert pieces.read_text() == "15496 995 0\n\n15496 995 0\n"
+    assert "published" not in capsys.readouterr().err
+
+    # a download that is not what it should be is not kept
+    (served / "vocab.bpe").write_text("#version: 0.2\n")
+    (tmp_path / "bpe" / "vocab.bpe").unlink()
+    with pytest.raises(
+        SystemExit, match=r"vocab\.bpe has SHA-256 [0-9a-f]{64}, expected 1ce16647.*: not kept$"
+    ):
+        main(*options, text, tmp_path / "none")
+    assert [path.name for path in (tmp_path / "bpe").iterdir()] == ["encoder.json"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_there_and_back_in_order(main, small, tmp_path) -> None:
+    """600 lines by three processes: the pieces of each line are its own, and its text again."""
+    lines = corpus_lines("test", "es")[:600]
+    lines[3] = lines[599] = ""
+    lines[4] = "a \u2028 b \x85 \u00a1\U0001f600!"  # nothing but a newline ends a line
+    (tmp_path / "text").write_bytes(("\r\n".join(lines) + "\r\n").encode())
+    options = ["--bpe-dir", small, "--workers", "3"]
+    result = run([*BPE, *options, tmp_path / "text", tmp_path / "pieces"])
+    assert result.stderr.count("is not GPT-2's published one") == 2
+    encoder = get_encoder(small / "encoder.json", small / "vocab.bpe")
+    expected = [" ".join(map(str, encoder.encode(line.strip()))) for line in lines]
+    assert (tmp_path / "pieces").read_text().split("\n") == [*expected, ""]
+
+    # in decoding, symbols that are no pieces are left out
+    symbols = " <unk> <mask> madeupword0001 99999999\n"
+    (tmp_path / "pieces").write_text("".join(line + symbols for line in expected))
+    main("--bpe-dir", small, "--decode", tmp_path / "pieces", tmp_path / "back")
+    expected = [" ".join(line.split()) for line in lines]
+    assert (tmp_path / "back").read_bytes().decode().split("\n") == [*expected, ""]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("no file", "no such file: .*text"),
+        ("no bpe", "lacks encoder.json and vocab.bpe: give --download"),
+        ("broken", "cannot read .*encoder.json .*give --download"),
+        ("unreachable", "cannot download file:///nowhere/encoder.json"),
+        ("workers", "--workers must be at least 1, got 0"),
+        ("latin-1", "text is not UTF-8 at line 1 or later"),
+        ("folder", "no such folder to write to: .*none"),
+    ],
+)
+def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
+    text, folder, out, options = tmp_path / "text", small, tmp_path / "out", []
+    if case != "no file":
+        text.write_bytes(b"caf\xe9\n" if case == "latin-1" else b"text\n")
+    if case in ("no bpe", "unreachable", "broken"):
+        folder = tmp_path / "bpe"
+        folder.mkdir()
+    if case == "broken":
+        (folder / "encoder.json").write_bytes((small / "encoder.json").read_bytes()[:100])
+        (folder / "vocab.bpe").write_bytes((small / "vocab.bpe").read_bytes())
+    elif case == "unreachable":
+        options = ["--download", "--url", "file:///nowhere"]
+    elif case == "workers":
+        options = ["--workers", "0"]
+    elif case == "folder":
+        out = tmp_path / "none" / "out"
+    with pytest.raises(SystemExit) as stopped:
+        main("--bpe-dir", folder, *options, text, out)
+    sentence = stopped.value.code if stopped.value.code != 2 else capsys.readouterr().err
+    assert re.search(message, sentence)
+    assert not out.exists()
