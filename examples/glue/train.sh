@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Fine-tunes RoBERTa on a task with R-Drop, once for every seed. Running it again skips what is
+# done and resumes an interrupted training.
+#
+#   bash examples/glue/train.sh [--small] TASK
+#
+#   TASK     what prepare.sh has prepared: RTE, for example
+#   --small  MiniLM on a CPU (or a GPU if there is one), with settings that suit it
+#
+# Settings (environment variables); TASK's are those of the table in this file:
+#   ROBERTA_PATH   model.pt, beside its dict.txt; needed without --small
+#   CRITERION      rdrop, or baseline: fairseq's sentence_prediction       default: rdrop
+#   ALPHA          weight of R-Drop's KL term (paper: 0.1, 0.5 or 1)       default: 1
+#   SEED           one seed, or several: "1 2 3"                           default: 1
+#   UPDATES, WARMUP, LR, BATCH (examples in an update)                     default: TASK's
+#   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
+#   POOLER_DROPOUT before and inside the classifier                        default: 0
+#   MAX_SENTENCES  examples in a batch of one GPU                          default: 8, with --small BATCH
+#   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
+#   MAX_POSITIONS  longer examples are cut off                             default: 512
+#   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
+#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, BF16, CPU, TRAIN_ARGS            see scripts/launch.sh; NGPU: 1
+#   OUT            where to write                                          default: runs/glue
+set -euo pipefail
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "train: $*" >&2
+  exit 1
+}
+# shellcheck source=examples/glue/settings.sh
+source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+# shellcheck source=scripts/launch.sh
+source "$root/scripts/launch.sh"
+read_arguments "$@"
+need_encoder
+[[ -d $data ]] || die "$data does not exist: run prepare.sh $TASK first"
+cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
+  die "$data was made with another dictionary than $model_dir/dict.txt: run prepare.sh with this ROBERTA_PATH"
+
+# fairseq's examples/roberta/README.glue.md, whose total updates are ten epochs; learning rate
+# 1e-5 for all as in R-Drop's scripts (fairseq: 2e-5 for RTE and STS-B)
+case $TASK in #     updates warmup batch
+  MNLI) defaults=(123873 7432 32) ;;
+  QNLI) defaults=(33112 1986 32) ;;
+  QQP) defaults=(113272 28318 32) ;;
+  RTE) defaults=(2036 122 16) ;;
+  SST-2) defaults=(20935 1256 32) ;;
+  MRPC) defaults=(2296 137 16) ;;
+  CoLA) defaults=(5336 320 16) ;;
+  STS-B) defaults=(3598 214 16) ;;
+  *) defaults=(2000 120 16) ;; # as RTE: about ten epochs of 3,000 examples
+esac
+if $small; then
+  defaults=(100 6 32)
+  LR=${LR:-1e-4}
+  MAX_SENTENCES=${MAX_SENTENCES:-${BATCH:-32}}
+  if [[ -z ${CPU:-} ]]; then
+    CPU=$(python -c 'import torch; print(int(not torch.cuda.is_available()))')
+  fi
+fi
+# six in a hundred updates, as fairseq's table has for all tasks but QQP
+WARMUP=${WARMUP:-$([[ -n ${UPDATES:-} ]] && echo $((UPDATES * 6 / 100)) || echo "${defaults[1]}")}
+UPDATES=${UPDATES:-${defaults[0]}}
+BATCH=${BATCH:-${defaults[2]}}
+LR=${LR:-1e-5}
+CRITERION=${CRITERION:-rdrop}
+ALPHA=${ALPHA:-1}
+SEED=${SEED:-1}
+WEIGHT_DECAY=${WEIGHT_DECAY:-0.1}
+DROPOUT=${DROPOUT:-0.1}
+ATTENTION_DROPOUT=${ATTENTION_DROPOUT:-0.1}
+POOLER_DROPOUT=${POOLER_DROPOUT:-0}
+MAX_SENTENCES=${MAX_SENTENCES:-8}
+MAX_TOKENS=${MAX_TOKENS:-4400}
+MAX_POSITIONS=${MAX_POSITIONS:-512}
+NGPU=${NGPU:-1}
+for name in UPDATES BATCH MAX_SENTENCES MAX_POSITIONS; do
+  require_number $name 1
+done
+require_number WARMUP 0
+[[ $CRITERION == rdrop || $CRITERION == baseline ]] ||
+  die "CRITERION must be rdrop or baseline, got $CRITERION"
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got $ALPHA"
+for seed in $SEED; do
+  [[ $seed =~ ^[0-9]+$ ]] || die "SEED must be whole numbers, got '$SEED'"
+done
+check_launch
+per_step=$((MAX_SENTENCES * NGPU * NNODES))
+((BATCH % per_step == 0)) ||
+  die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
+UPDATE_FREQ=$((BATCH / per_step))
+
+architecture=$(python "$glue/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
+settings="$architecture --dropout $DROPOUT --attention-dropout $ATTENTION_DROPOUT"
+settings+=" --pooler-dropout $POOLER_DROPOUT --max-positions $MAX_POSITIONS --init-token 0"
+# BERT has [SEP] once between two sentences, RoBERTa </s> twice
+[[ -f $model_dir/tokenizer.json ]] || settings+=" --separator-token 2"
+if [[ -f $data/label/dict.txt ]]; then
+  classes=$(grep -vc '^madeupword' "$data/label/dict.txt")
+  settings+=" --num-classes $classes"
+  best=accuracy
+  if [[ $TASK == CoLA ]]; then
+    settings+=" --report-mcc"
+    best=mcc
+  elif [[ $TASK == QQP || $TASK == MRPC ]]; then
+    settings+=" --report-acc-and-f1"
+  fi
+else
+  settings+=" --num-classes 1 --regression-target --report-pearson-and-spearman"
+  best=pearson
+fi
+settings+=" --best-checkpoint-metric $best --maximize-best-checkpoint-metric"
+if [[ $CRITERION == rdrop ]]; then
+  settings+=" --criterion rdrop_sentence_prediction --rdrop-alpha $ALPHA"
+  runs=$runs/rdrop-$ALPHA
+else
+  settings+=" --criterion sentence_prediction"
+  runs=$runs/baseline
+fi
+settings+=" --lr $LR --warmup-updates $WARMUP --total-num-update $UPDATES --max-update $UPDATES"
+settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
+launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ, ${NGPU} x ${NNODES} processes ${TRAIN_ARGS}"
+((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
+((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
+
+# glibc gives large blocks back to the system and gets them anew at every update; to keep
+# them makes updates on a CPU faster
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+export PYTHONWARNINGS=ignore
+for seed in $SEED; do
+  run=$runs/seed$seed
+  mkdir -p "$run"
+  if [[ -f $run/settings && $(<"$run/settings") != "$settings $launched" ]]; then
+    die "$run was trained with '$(<"$run/settings")', not '$settings $launched': give another OUT, or remove it"
+  fi
+  echo "$settings $launched" >"$run/settings"
+  if [[ -f $run/done ]]; then
+    echo "$run is trained already"
+    continue
+  fi
+  echo "training $run: $UPDATES updates of $BATCH examples"
+  # the encoder's weights are taken when there is no checkpoint of this run to resume from
+  # shellcheck disable=SC2086  # settings is several arguments
+  launch_training "$data" --user-dir "$root/rdrop_fairseq" --task sentence_prediction $settings \
+    --finetune-from-model "$ROBERTA_PATH" --save-dir "$run" --seed "$seed" \
+    --shorten-method truncate --required-batch-size-multiple 1 \
+    --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
+    --lr-scheduler polynomial_decay --no-epoch-checkpoints \
+    --log-format simple --log-interval 50 | tee -a "$run/train.log"
+  touch "$run/done"
+done
