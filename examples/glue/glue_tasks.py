@@ -3,14 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fairseq.criterions.sentence_prediction import (
-    acc_and_f1,
-    matthews_corrcoef,
-    pearson_and_spearman,
-    simple_accuracy,
-)
-from numpy import ndarray
-
 
 @dataclass(frozen=True)
 class Task:
@@ -21,7 +13,7 @@ class Task:
     columns: tuple[str, ...]  #: of its sentences in the header of GLUE's files
     label: str  #: column of the label
     labels: tuple[str, ...] | None  #: in the order of nyu-mll/glue; None: a rating in [0, 5]
-    metric: str  #: a key of METRICS
+    metric: str  #: a key of metrics.METRICS
     submission: tuple[str, ...]  #: the server's names for the predictions of test, test1
 
 
@@ -66,31 +58,3 @@ TASKS = {
     ),
 }
 RATING_SCALE = 5.0  # STS-B's ratings are trained on as numbers in [0, 1], as fairseq does
-
-
-def _accuracy(pred: ndarray, target: ndarray) -> dict[str, float]:
-    return {"accuracy": 100 * simple_accuracy(pred, target)}
-
-
-def _accuracy_and_f1(pred: ndarray, target: ndarray) -> dict[str, float]:
-    found = acc_and_f1(pred, target)  # F1 of the label 1
-    return {"accuracy": 100 * found["acc"], "F1": 100 * found["f1"]}
-
-
-def _matthews(pred: ndarray, target: ndarray) -> dict[str, float]:
-    return {"Matthews correlation": 100 * matthews_corrcoef(pred, target)}
-
-
-def _correlations(pred: ndarray, target: ndarray) -> dict[str, float]:
-    found = pearson_and_spearman(pred, target)
-    return {"Pearson": 100 * found["pearson"], "Spearman": 100 * found["spearmanr"]}
-
-
-#: name -> function of predicted and true labels (or ratings), which gives GLUE's metrics in
-#: points; the first is the one that R-Drop's and RoBERTa's papers report
-METRICS = {
-    "accuracy": _accuracy,
-    "accuracy and F1": _accuracy_and_f1,
-    "Matthews correlation": _matthews,
-    "Pearson and Spearman": _correlations,
-}

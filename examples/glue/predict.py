@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, utils
-from glue_tasks import METRICS, RATING_SCALE, TASKS
+from glue_tasks import RATING_SCALE, TASKS
+from metrics import METRICS
 from numpy import ndarray
 
 import rdrop_fairseq  # noqa: F401  (loads checkpoints, registers --arch bert)

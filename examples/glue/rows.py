@@ -23,9 +23,6 @@ from typing import NamedTuple
 
 from glue_tasks import RATING_SCALE, TASKS, Task
 
-import rdrop_fairseq  # noqa: F401
-from rdrop_fairseq.errors import UsageError
-
 HF_DATASET = "nyu-mll/glue"
 
 
@@ -46,9 +43,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     if args.out.exists():
-        raise UsageError(f"{args.out} is there already: remove it first")
+        raise SystemExit(f"{args.out} is there already: remove it first")
     if args.tsv_dir is None and args.task not in TASKS:
-        raise UsageError(f"unknown task {args.task}: expected one of {', '.join(TASKS)}")
+        raise SystemExit(f"unknown task {args.task}: expected one of {', '.join(TASKS)}")
 
     skipped: Counter[str] = Counter()
     if args.tsv_dir is not None:
@@ -70,7 +67,7 @@ def glue_rows(name: str, folder: Path, skipped: Counter[str]) -> dict[str, list[
             other task may have one, and no test set: predictions would shift.
 
     Raises:
-        UsageError: a file or column is missing, a line is broken, a label is unknown.
+        SystemExit: a file or column is missing, a line is broken, a label is unknown.
     """
     matched = {"valid": "dev_matched", "valid1": "dev_mismatched"}
     matched |= {"test": "test_matched", "test1": "test_mismatched"}
@@ -78,7 +75,7 @@ def glue_rows(name: str, folder: Path, skipped: Counter[str]) -> dict[str, list[
     paths = {split: folder / name / f"{file}.tsv" for split, file in files.items()}
     missing = [str(path) for path in paths.values() if not path.is_file()]
     if missing:
-        raise UsageError(
+        raise SystemExit(
             f"GLUE's files are missing: {', '.join(missing)}. Get them from "
             "https://gluebenchmark.com/tasks, or leave GLUE_DIR unset to load them with `datasets`"
         )
@@ -97,7 +94,7 @@ def _glue_file(name: str, split: str, path: Path, skipped: Counter[str]) -> Iter
         wanted = [*task.columns, *([task.label] if labelled else [])]
         absent = [column for column in wanted if column not in columns]
         if absent:
-            raise UsageError(
+            raise SystemExit(
                 f"{path} lacks the column {absent[0]!r}; its header has {', '.join(columns)}. "
                 f"Is it a file of {name} in GLUE's layout?"
             )
@@ -108,7 +105,7 @@ def _glue_file(name: str, split: str, path: Path, skipped: Counter[str]) -> Iter
                 if name == "QQP" and labelled:
                     skipped[split] += 1
                     continue
-                raise UsageError(
+                raise SystemExit(
                     f"{path}, line {number}: expected {len(columns)} columns as in its header, "
                     f"found {len(cells)}"
                 )
@@ -132,7 +129,7 @@ def hf_rows(task: Task) -> dict[str, list[Row]]:
         split = names[hf_split]
         absent = {*task.hf_columns, "label"} - set(rows.column_names)
         if absent:
-            raise UsageError(
+            raise SystemExit(
                 f"{HF_DATASET} {task.hf_name} lacks the column {min(absent)!r}, it has "
                 f"{', '.join(rows.column_names)}: use GLUE_DIR with GLUE's own files"
             )
@@ -151,7 +148,7 @@ def _hf_label(task: Task, row: dict, split: str) -> str:
     if task.labels is None:
         return _checked(str(row["label"]), None, f"{HF_DATASET} {split}, row {row['idx']}")
     if not 0 <= row["label"] < len(task.labels):
-        raise UsageError(f"{HF_DATASET} {split}, row {row['idx']}: no label ({row['label']})")
+        raise SystemExit(f"{HF_DATASET} {split}, row {row['idx']}: no label ({row['label']})")
     return task.labels[row["label"]]
 
 
@@ -164,13 +161,13 @@ def own_rows(name: str, folder: Path) -> dict[str, list[Row]]:
         if path is None:
             if split == "test":
                 continue
-            raise UsageError(f"neither {paths[0]} nor {paths[1].name} exists; see --help")
+            raise SystemExit(f"neither {paths[0]} nor {paths[1].name} exists; see --help")
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         rows = [line.split("\t") for line in text.decode("utf-8").removesuffix("\n").split("\n")]
         width = len(splits["train"][0].sentences) + 1 if split != "train" else len(rows[0])
         for number, row in enumerate(rows, 1):
             if len(row) != width or width not in (2, 3):
-                raise UsageError(
+                raise SystemExit(
                     f"{path}, line {number}: expected {width if width in (2, 3) else '2 or 3'} "
                     f"columns (a sentence, perhaps a second one, the label), found {len(row)}"
                 )
@@ -188,14 +185,14 @@ def _labels_of(name: str, splits: dict[str, list[Row]]) -> tuple[str, ...] | Non
         return None
     spaced = [label for label in labels if len(label.split()) != 1]
     if spaced:
-        raise UsageError(f"{name}: the label {spaced[0]!r} must be one word")
+        raise SystemExit(f"{name}: the label {spaced[0]!r} must be one word")
     known = tuple(sorted(labels))
     if len(known) < 2:
-        raise UsageError(f"{name}: all training rows have the label {known[0]!r}")
+        raise SystemExit(f"{name}: all training rows have the label {known[0]!r}")
     for split, rows in splits.items():
         for number, row in enumerate(rows, 1):
             if row.label not in known:
-                raise UsageError(
+                raise SystemExit(
                     f"{name}.{split}, line {number}: label {row.label!r} is not among those of "
                     f"the training rows ({', '.join(known)})"
                 )
@@ -207,10 +204,10 @@ def _checked(label: str, labels: tuple[str, ...] | None, where: str) -> str:
     if labels is None:
         rating = _number(label, where)
         if not 0 <= rating <= RATING_SCALE:
-            raise UsageError(f"{where}: the rating {label} is not in [0, {RATING_SCALE:g}]")
+            raise SystemExit(f"{where}: the rating {label} is not in [0, {RATING_SCALE:g}]")
         return f"{rating / RATING_SCALE:.6g}"
     if label not in labels:
-        raise UsageError(f"{where}: label {label!r} is not one of {', '.join(labels)}")
+        raise SystemExit(f"{where}: label {label!r} is not one of {', '.join(labels)}")
     return label
 
 
@@ -218,7 +215,7 @@ def _number(label: str, where: str) -> float:
     try:
         return float(label)
     except ValueError:
-        raise UsageError(f"{where}: {label!r} is not a number") from None
+        raise SystemExit(f"{where}: {label!r} is not a number") from None
 
 
 def write(
@@ -234,7 +231,7 @@ def write(
     unfinished.mkdir(parents=True)
     for split, rows in splits.items():
         if not rows:
-            raise UsageError(f"{name} {split} has no rows")
+            raise SystemExit(f"{name} {split} has no rows")
         for number in range(len(rows[0].sentences)):
             # a line break inside a sentence would shift all labels after it
             lines = [" ".join(row.sentences[number].split()) for row in rows]

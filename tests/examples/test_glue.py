@@ -1,0 +1,576 @@
+"""examples/glue: the three scripts on a few rows in GLUE's layout, with a tiny random RoBERTa."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import data_utils
+from fairseq.data.dictionary import Dictionary
+from fairseq.models.roberta import RobertaModel
+from scipy.stats import pearsonr
+from sklearn.metrics import f1_score
+
+from ..conftest import BIN, ROOT, corpus_lines, run
+
+GLUE = ROOT / "examples" / "glue"
+ENGLISH = corpus_lines("train", "en")[:60]
+
+# header of GLUE's files; "{0}" and "{1}" are sentences, "{label}" the label
+LAYOUT = {
+    "MNLI": (
+        "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\t"
+        "sentence1_parse\tsentence2_parse\tsentence1\tsentence2\tlabel1\tgold_label",
+        "7\t31\t31n\tfiction\t( x )\t( x )\t(ROOT)\t(ROOT)\t{0}\t{1}\tneutral\t{label}",
+        ("entailment", "neutral", "contradiction"),
+    ),
+    "QNLI": (
+        "index\tquestion\tsentence\tlabel",
+        "7\t{0}\t{1}\t{label}",
+        ("entailment", "not_entailment"),
+    ),
+    "QQP": (
+        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate",
+        "7\t1\t2\t{0}\t{1}\t{label}",
+        ("0", "1"),
+    ),
+    "RTE": (
+        "index\tsentence1\tsentence2\tlabel",
+        "7\t{0}\t{1}\t{label}",
+        ("entailment", "not_entailment"),
+    ),
+    "SST-2": ("sentence\tlabel", "{0}\t{label}", ("0", "1")),
+    "MRPC": (
+        "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String",
+        "{label}\t70\t26\t{0}\t{1}",
+        ("0", "1"),
+    ),
+    "CoLA": (None, "gj04\t{label}\t*\t{0}", ("0", "1")),
+    "STS-B": (
+        "index\tgenre\tfilename\tyear\told_index\tsentence1\tsentence2\tscore",
+        "7\tmain\tfile\t2012\t1\t{0}\t{1}\t{label}",
+        ("0.000", "2.600", "5.000"),
+    ),
+}
+TEST_LAYOUT = {
+    "MNLI": ("index\tsentence1\tsentence2", "{n}\t{0}\t{1}"),
+    "QNLI": ("index\tquestion\tsentence", "{n}\t{0}\t{1}"),
+    "QQP": ("id\tquestion1\tquestion2", "{n}\t{0}\t{1}"),
+    "RTE": ("index\tsentence1\tsentence2", "{n}\t{0}\t{1}"),
+    "SST-2": ("index\tsentence", "{n}\t{0}"),
+    "MRPC": ("index\t#1 ID\t#2 ID\t#1 String\t#2 String", "{n}\t1\t2\t{0}\t{1}"),
+    "CoLA": ("index\tsentence", "{n}\t{0}"),
+    "STS-B": ("index\tsentence1\tsentence2", "{n}\t{0}\t{1}"),
+}
+
+
+def glue_files(folder: Path, name: str, rows: int = 12) -> Path:
+    """Files of one task in GLUE's own layout, with rows of real text."""
+    header, line, labels = LAYOUT[name]
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    matched = ["_matched", "_mismatched"] if name == "MNLI" else [""]
+    for file in ("train", *(f"dev{kind}" for kind in matched)):
+        lines = [] if header is None else [header]
+        lines += [
+            line.format(ENGLISH[n], ENGLISH[n + 1], label=labels[n % len(labels)])
+            for n in range(rows)
+        ]
+        (folder / name / f"{file}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    header, line = TEST_LAYOUT[name]
+    for kind in matched:
+        lines = [header, *(line.format(ENGLISH[n], ENGLISH[n + 1], n=n) for n in range(rows))]
+        (folder / name / f"test{kind}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory) -> Path:
+    """model.pt, dict.txt and a GPT-2-like BPE of 300 symbols: a tiny random RoBERTa."""
+    folder = tmp_path_factory.mktemp("roberta")
+    from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
+
+    symbols = list(bytes_to_unicode().values())
+    merges = [("t", "h"), ("th", "e"), ("a", "n"), ("an", "d"), ("Ġ", "the"), ("Ġ", "and")]
+    symbols += ["".join(merge) for merge in merges]
+    (folder / "bpe").mkdir()
+    encoder = {symbol: number for number, symbol in enumerate(symbols)}
+    (folder / "bpe" / "encoder.json").write_text(json.dumps(encoder))
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (folder / "bpe" / "vocab.bpe").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    dictionary = Dictionary()
+    for number in range(len(symbols)):
+        dictionary.add_symbol(str(number))
+    dictionary.save(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    args = Namespace(
+        arch="roberta_base",
+        task="masked_lm",
+        encoder_layers=2,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=32,
+        encoder_attention_heads=2,
+        max_positions=512,
+        tokens_per_sample=512,
+    )
+    torch.manual_seed(0)
+    model = RobertaModel.build_model(args, Namespace(source_dictionary=dictionary))
+    checkpoint = {
+        "args": args,
+        "model": model.state_dict(),
+        "optimizer_history": [
+            {
+                "criterion_name": "MaskedLmLoss",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 9,
+            }
+        ],
+        "extra_state": {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}},
+        "last_optimizer_state": None,
+    }
+    torch.save(checkpoint, folder / "model.pt")
+    return folder
+
+
+@pytest.fixture
+def recipe(roberta, tmp_path):
+    """recipe("prepare", "RTE", ...): run a script of the recipe on the tiny RoBERTa."""
+
+    def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
+        env = {
+            "ROBERTA_PATH": str(roberta / "model.pt"),
+            "GPT2_BPE": str(roberta / "bpe"),
+            "OUT": str(tmp_path / "out"),
+            "CPU": "1",
+            "WORKERS": "1",
+            **settings,
+        }
+        return run(["bash", GLUE / f"{script}.sh", *arguments], check=check, env=env)
+
+    return recipe
+
+
+def prepared(recipe, tmp_path, name, **settings) -> Path:
+    glue_files(tmp_path / "glue", name)
+    recipe("prepare", name, GLUE_DIR=str(tmp_path / "glue"), **settings)
+    (data,) = (tmp_path / "out" / name).glob("*-data")
+    return data
+
+
+@pytest.mark.parametrize("name", LAYOUT)
+def test_rows_of_every_task(tmp_path, name) -> None:
+    """The sentences and labels of GLUE's files, in their order, one a line."""
+    glue_files(tmp_path / "glue", name)
+    out = tmp_path / "text"
+    run([sys.executable, GLUE / "rows.py", name, "--glue-dir", tmp_path / "glue", "--out", out])
+    pairs = "{1}" in LAYOUT[name][1]
+    splits = {"train", "valid", "test"} | ({"valid1", "test1"} if name == "MNLI" else set())
+    expected = {"info.json", *(f"{split}.input0" for split in splits)}
+    expected |= {f"{split}.label" for split in splits if not split.startswith("test")}
+    expected |= {f"{split}.input1" for split in splits if pairs}
+    assert {path.name for path in out.iterdir()} == expected
+    for split in splits:
+        assert (out / f"{split}.input0").read_text().splitlines() == ENGLISH[:12]
+        if pairs:
+            assert (out / f"{split}.input1").read_text().splitlines() == ENGLISH[1:13]
+    labels = ("0", "0.52", "1") if name == "STS-B" else LAYOUT[name][2]  # a rating of 2.6 of 5
+    for split in splits - {"test", "test1"}:
+        found = (out / f"{split}.label").read_text().split()
+        assert found == [labels[n % len(labels)] for n in range(12)]
+
+
+def test_broken_lines_of_qqp_are_left_out_and_counted(tmp_path) -> None:
+    glue_files(tmp_path, "QQP")
+    path = tmp_path / "QQP" / "train.tsv"
+    broken = "9\t1\t2\tHow do I\n"
+    path.write_text(path.read_text() + broken + "8\t1\t2\tone\ttwo\t1\n" + broken)
+    command = [sys.executable, GLUE / "rows.py", "QQP", "--glue-dir", tmp_path]
+    result = run([*command, "--out", tmp_path / "text"])
+    assert "QQP train: 13 rows, 2 broken lines left out" in result.stdout
+    assert (tmp_path / "text" / "train.input1").read_text().splitlines()[-1] == "two"
+    info = json.loads((tmp_path / "text" / "info.json").read_text())
+    assert info["broken_lines_left_out"] == {"train": 2}
+    assert info["rows"]["train"] == 13
+
+
+def test_rows_of_hugging_face_are_those_of_glue(tmp_path, monkeypatch) -> None:
+    """The same rows as from GLUE's files, from datasets in the form of nyu-mll/glue."""
+    import datasets
+
+    monkeypatch.syspath_prepend(str(GLUE))
+    import rows
+
+    monkeypatch.setattr(
+        datasets,
+        "load_dataset",
+        lambda name, config: {
+            "train": _hf([("a", "b", 0), ("c\nd", "e", 2)]),
+            "validation_matched": _hf([("f", "g", 1)]),
+            "validation_mismatched": _hf([("h", "i", 1)]),
+            "test_matched": _hf([("j", "k", -1)]),
+            "test_mismatched": _hf([("l", "m", -1)]),
+        },
+    )
+    splits = rows.hf_rows(rows.TASKS["MNLI"])
+    assert splits["train"][0] == (("a", "b"), "entailment")
+    assert splits["train"][1] == (("c\nd", "e"), "contradiction")
+    assert splits["valid"] == [(("f", "g"), "neutral")]
+    assert splits["valid1"] == [(("h", "i"), "neutral")]
+    assert splits["test"] == [(("j", "k"), None)]
+    assert splits["test1"] == [(("l", "m"), None)]
+    rows.write(splits, rows.TASKS["MNLI"].labels, tmp_path / "text", "MNLI", rows.Counter())
+    assert (tmp_path / "text" / "train.input0").read_text() == "a\nc d\n"
+    assert (tmp_path / "text" / "train.label").read_text() == "entailment\ncontradiction\n"
+
+
+def _hf(rows):
+    import datasets
+
+    columns = {
+        "premise": [row[0] for row in rows],
+        "hypothesis": [row[1] for row in rows],
+        "label": [row[2] for row in rows],
+        "idx": list(range(len(rows))),
+    }
+    return datasets.Dataset.from_dict(columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("RTE", ("sentence2\t", "other\t"), "train.tsv lacks the column 'sentence2'"),
+        ("RTE", ("\tnot_entailment", "\tmaybe"), "line 3: label 'maybe' is not one of entailment"),
+        ("RTE", ("\tentailment", ""), "line 2: expected 4 columns as in its header, found 3"),
+        ("STS-B", ("2.600", "six"), "line 3: 'six' is not a number"),
+        ("STS-B", ("2.600", "6.0"), r"line 3: the rating 6.0 is not in \[0, 5\]"),
+        ("CoLA", ("\t0\t", "\t\t"), "line 1: label '' is not one of 0, 1"),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path, name, change, message) -> None:
+    glue_files(tmp_path, name)
+    path = tmp_path / name / "train.tsv"
+    path.write_text(path.read_text().replace(*change))
+    command = [sys.executable, GLUE / "rows.py", name, "--glue-dir", tmp_path]
+    result = run([*command, "--out", tmp_path / "text"], check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.search(message, line), line
+    assert not (tmp_path / "text").exists()
+
+
+def test_missing_files_are_listed(tmp_path) -> None:
+    glue_files(tmp_path, "MNLI")
+    for file in ("train", "test_mismatched"):
+        (tmp_path / "MNLI" / f"{file}.tsv").unlink()
+    command = [sys.executable, GLUE / "rows.py", "MNLI", "--glue-dir", tmp_path]
+    result = run([*command, "--out", tmp_path / "text"], check=False)
+    assert "MNLI/train.tsv, " in result.stderr
+    assert "MNLI/test_mismatched.tsv. Get them from" in result.stderr
+
+
+def test_mnli_is_binarised_with_both_dev_sets(recipe, roberta, tmp_path) -> None:
+    data = prepared(recipe, tmp_path, "MNLI")
+    dictionary = Dictionary.load(str(data / "label" / "dict.txt"))
+    assert dictionary.symbols[4:] == ["entailment", "neutral", "contradiction"]
+    for split in ("train", "valid", "valid1"):
+        labels = data_utils.load_indexed_dataset(str(data / "label" / split), dictionary)
+        assert [label[0].item() - 4 for label in labels] == [0, 1, 2] * 4
+    for split in ("train", "valid", "valid1", "test", "test1"):
+        for field in ("input0", "input1"):
+            assert (data / field / f"{split}.bin").is_file()
+    assert not (data / "label" / "test.bin").exists()
+    # the text comes back from the pieces
+    dictionary = Dictionary.load(str(data / "input0" / "dict.txt"))
+    rows = data_utils.load_indexed_dataset(str(data / "input0" / "valid1"), dictionary)
+    pieces = tmp_path / "pieces"
+    pieces.write_text("".join(f"{dictionary.string(row)}\n" for row in rows))
+    command = [sys.executable, ROOT / "scripts" / "gpt2_bpe.py", "--bpe-dir", roberta / "bpe"]
+    run([*command, "--decode", pieces, tmp_path / "decoded"])
+    assert (tmp_path / "decoded").read_text().splitlines() == ENGLISH[:12]
+
+
+def test_long_examples_are_counted_then_cut_off(recipe, tmp_path) -> None:
+    glue_files(tmp_path / "glue", "RTE")
+    path = tmp_path / "glue" / "RTE" / "train.tsv"
+    path.write_text(path.read_text() + f"9\t{'w' * 900}\tshort\tentailment\n")
+    result = recipe("prepare", "RTE", GLUE_DIR=str(tmp_path / "glue"), MAX_POSITIONS="512")
+    assert "RTE train: 1 of 13 examples have more than 512 tokens" in result.stdout
+    trained = recipe("train", "RTE", UPDATES="2", BATCH="8")
+    assert "done training" in trained.stdout
+
+
+@pytest.mark.parametrize("name", ["MRPC", "STS-B"])
+def test_from_files_to_submission(recipe, tmp_path, name) -> None:
+    """prepare, train twice with two seeds, evaluate: scores are those of the predictions."""
+    prepared(recipe, tmp_path, name)
+    settings = {"UPDATES": "4", "BATCH": "4", "LR": "0.003", "MAX_SENTENCES": "4"}
+    recipe("train", name, SEED="1 2", ALPHA="0.5", **settings)
+    recipe("train", name, CRITERION="baseline", **settings)
+    output = recipe("evaluate", name).stdout
+
+    (runs,) = [path.parent for path in (tmp_path / "out" / name).glob("*/baseline")]
+    first = runs / "rdrop-0.5" / "seed1"
+    rows = [line.split("\t") for line in (first / "valid.predictions.tsv").read_text().splitlines()]
+    predicted, true = zip(*rows[1:], strict=True)
+    scores = json.loads((first / "scores.json").read_text())["valid"]
+    if name == "MRPC":
+        assert list(true) == ["0", "1"] * 6
+        expected = {
+            "accuracy": 100 * np.mean(np.array(predicted) == np.array(true)),
+            "F1": 100 * f1_score(np.array(true).astype(int), np.array(predicted).astype(int)),
+        }
+        assert scores == pytest.approx(expected)
+        wanted = {"0", "1"}
+    else:
+        values = [np.array(column).astype(float) for column in (predicted, true)]
+        assert values[1] == pytest.approx([0, 0.52, 1] * 4)
+        assert scores["Pearson"] == pytest.approx(100 * pearsonr(*values)[0], abs=1e-4)
+        wanted = None
+    lines = (first / "submission" / f"{name}.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction"
+    assert [line.split("\t")[0] for line in lines[1:]] == [str(n) for n in range(12)]
+    cells = [line.split("\t")[1] for line in lines[1:]]
+    assert set(cells) <= wanted if wanted else all(0 <= float(cell) <= 5 for cell in cells)
+
+    # mean and sample standard deviation over the two seeds, the baseline first
+    table = [line.split() for line in output.splitlines() if line.startswith("valid")]
+    metric = "accuracy" if name == "MRPC" else "Pearson"
+    of_metric = [row for row in table if row[1] == metric]
+    assert [row[2] for row in of_metric] == ["baseline", "rdrop-0.5"]
+    both = [
+        json.loads((runs / "rdrop-0.5" / seed / "scores.json").read_text())["valid"][metric]
+        for seed in ("seed1", "seed2")
+    ]
+    assert float(of_metric[1][3]) == pytest.approx(np.mean(both), abs=0.006)
+    assert float(of_metric[1][4]) == pytest.approx(np.std(both, ddof=1), abs=0.006)
+    assert of_metric[0][4] == "-"
+
+    # everything is there: nothing is trained or scored again, other settings are refused
+    before = (first / "checkpoint_best.pt").stat().st_mtime_ns
+    again = recipe("train", name, SEED="1 2", ALPHA="0.5", **settings)
+    assert again.stdout.count("is trained already") == 2
+    assert (first / "checkpoint_best.pt").stat().st_mtime_ns == before
+    other = recipe("train", name, ALPHA="0.5", check=False, **{**settings, "LR": "0.1"})
+    assert other.returncode == 1
+    assert "was trained with" in other.stderr
+
+
+def recorded(tmp_path, recipe, *arguments, **settings) -> list[str]:
+    """The arguments that train.sh gives a fake fairseq-train."""
+    fake = tmp_path / "fake"
+    fake.mkdir(exist_ok=True)
+    for name in ("fairseq-train", "torchrun"):
+        (fake / name).write_text(f'#!/bin/sh\necho "FAKE {name} $*"\n')
+        (fake / name).chmod(0o755)
+    path = f"{fake}:{BIN}:{os.environ['PATH']}"
+    result = recipe("train", *arguments, PATH=path, **settings)
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAKE")]
+    return line.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "updates", "warmup", "batch"),
+    [
+        ("MNLI", "123873", "7432", 32),
+        ("QNLI", "33112", "1986", 32),
+        ("QQP", "113272", "28318", 32),
+        ("RTE", "2036", "122", 16),
+        ("SST-2", "20935", "1256", 32),
+        ("MRPC", "2296", "137", 16),
+        ("CoLA", "5336", "320", 16),
+        ("STS-B", "3598", "214", 16),
+    ],
+)
+def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batch) -> None:
+    """Those of fairseq's README.glue.md and R-Drop's scripts (DESIGN, section 7)."""
+    data = tmp_path / "out" / name / f"{roberta.name}-data"
+    (data / "input0").mkdir(parents=True)
+    (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    (data / "label").mkdir()
+    if name != "STS-B":
+        labels = LAYOUT[name][2]
+        (data / "label" / "dict.txt").write_text("".join(f"{label} 1\n" for label in labels))
+    words = recorded(tmp_path, recipe, name, ALPHA="0.1")
+
+    def value(flag):
+        assert words.count(flag) == 1, flag
+        return words[words.index(flag) + 1]
+
+    assert value("--max-update") == value("--total-num-update") == updates
+    assert value("--warmup-updates") == warmup
+    assert int(value("--batch-size")) * int(value("--update-freq")) == batch
+    assert value("--lr") == "1e-5"
+    assert value("--lr-scheduler") == "polynomial_decay"
+    assert value("--weight-decay") == "0.1"
+    assert (value("--dropout"), value("--attention-dropout")) == ("0.1", "0.1")
+    assert " ".join(words).count("--adam-betas (0.9, 0.98) --adam-eps 1e-06") == 1
+    assert value("--criterion") == "rdrop_sentence_prediction"
+    assert value("--rdrop-alpha") == "0.1"
+    assert value("--init-token") == "0"
+    assert value("--separator-token") == "2"
+    assert value("--max-positions") == "512"
+    assert value("--encoder-layers") == "2"
+    assert value("--num-classes") == {"STS-B": "1", "MNLI": "3"}.get(name, "2")
+    assert ("--regression-target" in words) == (name == "STS-B")
+    best = {"STS-B": "pearson", "CoLA": "mcc"}.get(name, "accuracy")
+    assert value("--best-checkpoint-metric") == best
+    assert ("--report-acc-and-f1" in words) == (name in ("MRPC", "QQP"))
+
+
+def test_two_processes_share_the_batch(recipe, roberta, tmp_path) -> None:
+    prepared(recipe, tmp_path, "RTE")
+    words = recorded(tmp_path, recipe, "RTE", NGPU="2", MAX_SENTENCES="4")
+    assert words[1] == "torchrun"
+    assert words[words.index("--update-freq") + 1] == "2"  # x 2 processes x 4 = 16
+    assert "--find-unused-parameters" in words
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "settings", "message"),
+    [
+        ("prepare", ["WNLI"], {}, "unknown task WNLI: expected MNLI, QNLI"),
+        ("prepare", [], {}, "name a task"),
+        ("prepare", ["RTE"], {"ROBERTA_PATH": "/none/model.pt"}, "/none/model.pt does not exist"),
+        ("prepare", ["RTE"], {"ROBERTA_PATH": ""}, "set ROBERTA_PATH"),
+        ("train", ["RTE"], {}, "run prepare.sh RTE first"),
+        ("evaluate", ["RTE"], {}, "no finished run"),
+        ("train", ["--fast", "RTE"], {}, "unknown argument --fast"),
+    ],
+)
+def test_wrong_arguments(recipe, script, arguments, settings, message) -> None:
+    result = recipe(script, *arguments, check=False, **settings)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
+    prepared(recipe, tmp_path, "RTE")
+    for settings, message in (
+        ({"BATCH": "12"}, r"BATCH (12) must be a multiple of MAX_SENTENCES x GPUs"),
+        ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, got -1"),
+        ({"CRITERION": "kl"}, "CRITERION must be rdrop or baseline, got kl"),
+        ({"SEED": "one"}, "SEED must be whole numbers"),
+        ({"ARCH": "roberta_large"}, "its encoder_layers is 2, that of roberta_large 24"),
+        ({"ARCH": "robert"}, "unknown architecture 'robert'"),
+    ):
+        result = recipe("train", "RTE", check=False, **settings)
+        assert result.returncode == 1, settings
+        assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+    # data made for another encoder
+    (roberta / "other").mkdir()
+    for name in ("model.pt", "dict.txt"):
+        (roberta / "other" / name).write_bytes((roberta / name).read_bytes())
+    with open(roberta / "other" / "dict.txt", "a") as file:
+        file.write("more 1\n")
+    os.rename(tmp_path / "out/RTE" / f"{roberta.name}-data", tmp_path / "out/RTE/other-data")
+    path = str(roberta / "other" / "model.pt")
+    result = recipe("train", "RTE", check=False, ROBERTA_PATH=path)
+    assert "was made with another dictionary" in result.stderr
+
+
+def own(tmp_path, **splits) -> Path:
+    for split, rows in splits.items():
+        lines = ["\t".join(row) for row in rows]
+        (tmp_path / f"mine.{split}.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def own_rows(tmp_path, check=True) -> subprocess.CompletedProcess:
+    command = [sys.executable, GLUE / "rows.py", "mine", "--tsv-dir", tmp_path]
+    return run([*command, "--out", tmp_path / "text"], check=check)
+
+
+def test_own_data(tmp_path) -> None:
+    own(tmp_path, train=[("a", "b", "yes"), ("c", "d", "no")], valid=[("e", "f", "no")])
+    own_rows(tmp_path)
+    info = json.loads((tmp_path / "text" / "info.json").read_text())
+    assert info["labels"] == ["no", "yes"]
+    assert info["rows"] == {"train": 2, "valid": 1}
+    assert (tmp_path / "text" / "valid.input1").read_text() == "f\n"
+
+
+def test_own_data_with_fractions_is_a_regression(tmp_path) -> None:
+    own(tmp_path, train=[("a", "0.5"), ("c", "1")], valid=[("e", "0.25")], test=[("g", "0.1")])
+    own_rows(tmp_path)
+    assert json.loads((tmp_path / "text" / "info.json").read_text())["labels"] is None
+    assert (tmp_path / "text" / "train.label").read_text() == "0.5\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "message"),
+    [
+        ([("a", "1"), ("b", "0")], [("c", "2")], "mine.valid, line 1: label '2' is not among"),
+        ([("a", "1"), ("b",)], [("c", "1")], "line 2: expected 2 columns"),
+        ([("a", "1"), ("b", "1")], [("c", "1")], "all training rows have the label '1'"),
+        ([("a", "1.5"), ("b", "x")], [("c", "1")], "mine.train, line 2: 'x' is not a number"),
+        ([("a", "b c"), ("b", "d")], [("c", "d")], "label 'b c' must be one word"),
+    ],
+)
+def test_wrong_own_data(tmp_path, train, valid, message) -> None:
+    result = own_rows(own(tmp_path, train=train, valid=valid), check=False)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", ["prepare", "train", "evaluate"])
+def test_help(script) -> None:
+    text = run(["bash", GLUE / f"{script}.sh", "--help"]).stdout
+    assert f"bash examples/glue/{script}.sh [--small] TASK" in text
+    assert "Settings (environment variables)" in text
+
+
+def test_fetched_files_are_checked(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(GLUE))
+    import fetch_small
+
+    url = "https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz"
+    monkeypatch.setitem(fetch_small.SHA256, url, "0" * 64)
+
+    class Answer:
+        def read(self):
+            return b"something else"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(fetch_small.urllib.request, "urlopen", lambda *_, **__: Answer())
+    with pytest.raises(SystemExit, match=r"expected the file with sha256 0000.*14 bytes"):
+        fetch_small.fetched(url)
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(fetch_small.urllib.request, "urlopen", offline)
+    with pytest.raises(SystemExit, match=r"cannot fetch .*no route to host"):
+        fetch_small.reviews(tmp_path)
+    assert not (tmp_path / "tsv").exists()
+
+
+def test_splits_do_not_share_a_key(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(GLUE))
+    import fetch_small
+
+    rows = [(f"sentence {n} of {n // 5}", "1") for n in range(3000)]
+    fetch_small.split_and_write(tmp_path, "mine", rows, key=lambda row: row[0].split()[-1])
+    found = {
+        split: (tmp_path / "tsv" / f"mine.{split}.tsv").read_text().splitlines()
+        for split in ("train", "valid", "test")
+    }
+    assert sorted(itertools.chain(*found.values())) == sorted("\t".join(row) for row in rows)
+    keys = [{line.split("\t")[0].split()[-1] for line in lines} for lines in found.values()]
+    assert sum(map(len, keys)) == 600
+    assert 1200 < len(found["train"]) < 1800
