@@ -89,8 +89,14 @@ unfinished=$data.tmp
 pieces=$unfinished/pieces
 rm -rf "$unfinished"
 mkdir -p "$pieces"
+# all in one go: to load the encoder takes longer than to encode a small file
+cat "$text"/*.input? >"$pieces/all.txt"
+encode "$pieces/all.txt" "$pieces/all"
+first=1
 for file in "$text"/*.input?; do
-  encode "$file" "$pieces/$(basename "$file")"
+  last=$((first + $(wc -l <"$file") - 1))
+  sed -n "$first,${last}p;${last}q" "$pieces/all" >"$pieces/$(basename "$file")"
+  first=$((last + 1))
 done
 splits=(train valid)
 for split in valid1 test test1; do

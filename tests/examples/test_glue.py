@@ -307,60 +307,79 @@ def test_long_examples_are_counted_then_cut_off(recipe, tmp_path) -> None:
     assert "done training" in trained.stdout
 
 
-@pytest.mark.parametrize("name", ["MRPC", "STS-B"])
-def test_from_files_to_submission(recipe, tmp_path, name) -> None:
-    """prepare, train twice with two seeds, evaluate: scores are those of the predictions."""
-    prepared(recipe, tmp_path, name)
-    settings = {"UPDATES": "4", "BATCH": "4", "LR": "0.003", "MAX_SENTENCES": "4"}
-    recipe("train", name, SEED="1 2", ALPHA="0.5", **settings)
-    recipe("train", name, CRITERION="baseline", **settings)
-    output = recipe("evaluate", name).stdout
+SHORT = {"UPDATES": "4", "BATCH": "4", "LR": "0.003", "MAX_SENTENCES": "4"}
 
-    (runs,) = [path.parent for path in (tmp_path / "out" / name).glob("*/baseline")]
-    first = runs / "rdrop-0.5" / "seed1"
-    rows = [line.split("\t") for line in (first / "valid.predictions.tsv").read_text().splitlines()]
+
+def predictions(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    rows = [line.split("\t") for line in (run / "valid.predictions.tsv").read_text().splitlines()]
+    assert rows[0] == ["prediction", "label"]
     predicted, true = zip(*rows[1:], strict=True)
-    scores = json.loads((first / "scores.json").read_text())["valid"]
-    if name == "MRPC":
-        assert list(true) == ["0", "1"] * 6
-        expected = {
-            "accuracy": 100 * np.mean(np.array(predicted) == np.array(true)),
-            "F1": 100 * f1_score(np.array(true).astype(int), np.array(predicted).astype(int)),
-        }
-        assert scores == pytest.approx(expected)
-        wanted = {"0", "1"}
-    else:
-        values = [np.array(column).astype(float) for column in (predicted, true)]
-        assert values[1] == pytest.approx([0, 0.52, 1] * 4)
-        assert scores["Pearson"] == pytest.approx(100 * pearsonr(*values)[0], abs=1e-4)
-        wanted = None
-    lines = (first / "submission" / f"{name}.tsv").read_text().splitlines()
+    return np.array(predicted), np.array(true)
+
+
+def submitted(run: Path, name: str) -> list[str]:
+    lines = (run / "submission" / f"{name}.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction"
     assert [line.split("\t")[0] for line in lines[1:]] == [str(n) for n in range(12)]
-    cells = [line.split("\t")[1] for line in lines[1:]]
-    assert set(cells) <= wanted if wanted else all(0 <= float(cell) <= 5 for cell in cells)
+    return [line.split("\t")[1] for line in lines[1:]]
+
+
+def test_classes_from_files_to_submission(recipe, tmp_path) -> None:
+    """MRPC with two seeds and a baseline: the scores are those of the predictions."""
+    prepared(recipe, tmp_path, "MRPC")
+    recipe("train", "MRPC", SEED="1 2", ALPHA="0.5", **SHORT)
+    recipe("train", "MRPC", CRITERION="baseline", **SHORT)
+    output = recipe("evaluate", "MRPC").stdout
+
+    (runs,) = [path.parent for path in (tmp_path / "out" / "MRPC").glob("*/baseline")]
+    first = runs / "rdrop-0.5" / "seed1"
+    predicted, true = predictions(first)
+    assert true.tolist() == ["0", "1"] * 6
+    scores = json.loads((first / "scores.json").read_text())["valid"]
+    assert scores == pytest.approx(
+        {
+            "accuracy": 100 * np.mean(predicted == true),
+            "F1": 100 * f1_score(true.astype(int), predicted.astype(int)),
+        }
+    )
+    assert set(submitted(first, "MRPC")) <= {"0", "1"}
 
     # mean and sample standard deviation over the two seeds, the baseline first
     table = [line.split() for line in output.splitlines() if line.startswith("valid")]
-    metric = "accuracy" if name == "MRPC" else "Pearson"
-    of_metric = [row for row in table if row[1] == metric]
+    of_metric = [row for row in table if row[1] == "accuracy"]
     assert [row[2] for row in of_metric] == ["baseline", "rdrop-0.5"]
     both = [
-        json.loads((runs / "rdrop-0.5" / seed / "scores.json").read_text())["valid"][metric]
+        json.loads((runs / "rdrop-0.5" / seed / "scores.json").read_text())["valid"]["accuracy"]
         for seed in ("seed1", "seed2")
     ]
     assert float(of_metric[1][3]) == pytest.approx(np.mean(both), abs=0.006)
     assert float(of_metric[1][4]) == pytest.approx(np.std(both, ddof=1), abs=0.006)
     assert of_metric[0][4] == "-"
 
-    # everything is there: nothing is trained or scored again, other settings are refused
+    # everything is there: nothing is trained again, other settings are refused
     before = (first / "checkpoint_best.pt").stat().st_mtime_ns
-    again = recipe("train", name, SEED="1 2", ALPHA="0.5", **settings)
+    again = recipe("train", "MRPC", SEED="1 2", ALPHA="0.5", **SHORT)
     assert again.stdout.count("is trained already") == 2
     assert (first / "checkpoint_best.pt").stat().st_mtime_ns == before
-    other = recipe("train", name, ALPHA="0.5", check=False, **{**settings, "LR": "0.1"})
+    other = recipe("train", "MRPC", ALPHA="0.5", check=False, **{**SHORT, "LR": "0.1"})
     assert other.returncode == 1
     assert "was trained with" in other.stderr
+
+
+def test_ratings_from_files_to_submission(recipe, tmp_path) -> None:
+    """STS-B: trained on ratings in [0, 1], submitted on GLUE's scale."""
+    data = prepared(recipe, tmp_path, "STS-B")
+    assert (data / "label" / "train.label").read_text().split() == ["0", "0.52", "1"] * 4
+    recipe("train", "STS-B", **SHORT)
+    recipe("evaluate", "STS-B")
+    (run_of_seed,) = (tmp_path / "out" / "STS-B").glob("*/rdrop-1/seed1")
+    predicted, true = (column.astype(float) for column in predictions(run_of_seed))
+    assert true.tolist() == pytest.approx([0, 0.52, 1] * 4)
+    scores = json.loads((run_of_seed / "scores.json").read_text())["valid"]
+    assert scores["Pearson"] == pytest.approx(100 * pearsonr(predicted, true)[0], abs=1e-4)
+    # dev and test have the same sentences here
+    expected = [f"{rating:.3f}" for rating in np.clip(5 * predicted, 0, 5)]
+    assert submitted(run_of_seed, "STS-B") == expected
 
 
 def recorded(tmp_path, recipe, *arguments, **settings) -> list[str]:
@@ -374,6 +393,17 @@ def recorded(tmp_path, recipe, *arguments, **settings) -> list[str]:
     result = recipe("train", *arguments, PATH=path, **settings)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAKE")]
     return line.split()
+
+
+def as_if_prepared(tmp_path, roberta, name) -> None:
+    """As much of what prepare.sh writes as train.sh looks at before it trains."""
+    data = tmp_path / "out" / name / f"{roberta.name}-data"
+    (data / "input0").mkdir(parents=True)
+    (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    (data / "label").mkdir()
+    if name != "STS-B":
+        labels = LAYOUT[name][2]
+        (data / "label" / "dict.txt").write_text("".join(f"{label} 1\n" for label in labels))
 
 
 @pytest.mark.parametrize(
@@ -391,13 +421,7 @@ def recorded(tmp_path, recipe, *arguments, **settings) -> list[str]:
 )
 def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batch) -> None:
     """Those of fairseq's README.glue.md and R-Drop's scripts (DESIGN, section 7)."""
-    data = tmp_path / "out" / name / f"{roberta.name}-data"
-    (data / "input0").mkdir(parents=True)
-    (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
-    (data / "label").mkdir()
-    if name != "STS-B":
-        labels = LAYOUT[name][2]
-        (data / "label" / "dict.txt").write_text("".join(f"{label} 1\n" for label in labels))
+    as_if_prepared(tmp_path, roberta, name)
     words = recorded(tmp_path, recipe, name, ALPHA="0.1")
 
     def value(flag):
@@ -426,7 +450,7 @@ def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batc
 
 
 def test_two_processes_share_the_batch(recipe, roberta, tmp_path) -> None:
-    prepared(recipe, tmp_path, "RTE")
+    as_if_prepared(tmp_path, roberta, "RTE")
     words = recorded(tmp_path, recipe, "RTE", NGPU="2", MAX_SENTENCES="4")
     assert words[1] == "torchrun"
     assert words[words.index("--update-freq") + 1] == "2"  # x 2 processes x 4 = 16
@@ -453,7 +477,7 @@ def test_wrong_arguments(recipe, script, arguments, settings, message) -> None:
 
 
 def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
-    prepared(recipe, tmp_path, "RTE")
+    as_if_prepared(tmp_path, roberta, "RTE")
     for settings, message in (
         ({"BATCH": "12"}, r"BATCH (12) must be a multiple of MAX_SENTENCES x GPUs"),
         ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, got -1"),
