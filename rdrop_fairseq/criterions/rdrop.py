@@ -20,7 +20,14 @@ from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
 from .flags import RDropFlags, check_flags
 from .interval import RDropInterval, log_rdrop_updates
-from .model import choose_impl, logits_of, may_overwrite, needs_sorted_lengths, unwrapped
+from .model import (
+    adaptive_softmax_of,
+    choose_impl,
+    logits_of,
+    may_overwrite,
+    needs_sorted_lengths,
+    unwrapped,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +139,12 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
 
     def _look_at(self, model: nn.Module) -> None:
         """Before the first training step: can R-Drop do anything for this model?"""
+        if adaptive_softmax_of(model) is not None:
+            raise UsageError(
+                "--criterion rdrop needs a distribution over all symbols at once, and this model "
+                "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
+                "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
+            )
         message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
         if self.rdrop_interval.every > 1:
             message += f", in one update of every {self.rdrop_interval.every}"
