@@ -144,6 +144,7 @@ def assert_one_clear_error(result, message: str) -> None:
     [
         ("--rdrop-alpha -1", r"--rdrop-alpha must be a finite number >= 0, got -1\.0"),
         ("--rdrop-passes 1", "--rdrop-passes must be at least 2, got 1"),
+        ("--rdrop-interval 0", "--rdrop-interval must be at least 1, got 0"),
         ("--label-smoothing 1.5", r"--label-smoothing must be in \[0, 1\), got 1\.5"),
         # without a worker, fairseq's loading thread aborts the process once the error is out
         ("--dropout 0 --attention-dropout 0 --num-workers 1", "no active dropout: set a rate > 0"),

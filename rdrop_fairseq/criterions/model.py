@@ -5,6 +5,7 @@ from typing import Any
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -39,15 +40,19 @@ def needs_sorted_lengths(model: nn.Module) -> bool:
     return any(isinstance(module, nn.RNNBase) for module in model.modules())
 
 
+def adaptive_softmax_of(model: nn.Module) -> AdaptiveSoftmax | None:
+    """What ``model`` has in place of an output projection (--adaptive-softmax-cutoff), if so."""
+    return getattr(getattr(unwrapped(model), "decoder", None), "adaptive_softmax", None)
+
+
 def _method(module: nn.Module | None, name: str) -> Any:
     return getattr(type(module), name, None)
 
 
 def _has_plain_softmax(module: nn.Module) -> bool:
-    decoder = getattr(module, "decoder", None)
-    return getattr(decoder, "adaptive_softmax", None) is None and all(
+    return all(
         _method(part, name) in _PLAIN_SOFTMAX
-        for part in (module, decoder)
+        for part in (module, getattr(module, "decoder", None))
         for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
     )
 
@@ -55,8 +60,8 @@ def _has_plain_softmax(module: nn.Module) -> bool:
 def logits_of(model: nn.Module, net_output: tuple) -> Tensor:
     """What the loss takes the log-softmax of, [B, T, V].
 
-    For a model that computes log-probabilities in its own way (adaptive softmax, pointer
-    networks) these are they: log_softmax leaves them as they are.
+    For a model that computes log-probabilities in its own way (pointer networks) these are
+    they: log_softmax leaves them as they are.
     """
     if _has_plain_softmax(unwrapped(model)):
         return net_output[0]

@@ -19,7 +19,15 @@ from ..dropout import require_active_dropout
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
 from .flags import RDropFlags, check_flags
-from .model import choose_impl, logits_of, may_overwrite, needs_sorted_lengths, unwrapped
+from .interval import RDropInterval, log_rdrop_updates
+from .model import (
+    adaptive_softmax_of,
+    choose_impl,
+    logits_of,
+    may_overwrite,
+    needs_sorted_lengths,
+    unwrapped,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +42,9 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
     """fairseq's label-smoothed cross-entropy with R-Drop in training.
 
     In training the batch goes through the model ``rdrop_passes`` times in one forward,
-    and the loss is that of ``rdrop_fairseq.loss``. In validation this *is* fairseq's
-    criterion, with a single pass, so that its numbers compare with a baseline's.
+    and the loss is that of ``rdrop_fairseq.loss``. In validation, and in the updates
+    between those of ``rdrop_interval``, this *is* fairseq's criterion, with a single pass,
+    so that its numbers compare with a baseline's.
     What is logged in training is the mean over the passes.
     """
 
@@ -48,9 +57,10 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         report_accuracy: bool = False,
         rdrop_alpha: float = RDropFlags.rdrop_alpha,
         rdrop_passes: int = RDropFlags.rdrop_passes,
+        rdrop_interval: int = RDropFlags.rdrop_interval,
         rdrop_impl: str = RDropFlags.rdrop_impl,
     ) -> None:
-        check_flags(rdrop_alpha, rdrop_passes)
+        check_flags(rdrop_alpha, rdrop_passes, rdrop_interval)
         _check_task(task)
         if not 0 <= label_smoothing < 1:
             raise UsageError(
@@ -60,6 +70,7 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         self.rdrop_alpha = rdrop_alpha
         self.rdrop_passes = rdrop_passes
         self.rdrop_impl = str(rdrop_impl)
+        self.rdrop_interval = RDropInterval(task, rdrop_interval)
         self._first_step = True
 
     def forward(
@@ -75,6 +86,9 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         if self._first_step:
             self._look_at(model)
             self._first_step = False
+        if not self.rdrop_interval.is_due():
+            loss, sample_size, logging_output = super().forward(model, sample, reduce)
+            return loss, sample_size, self.rdrop_interval.marked(logging_output)
 
         passes, target = self.rdrop_passes, sample["target"]
         interleave = needs_sorted_lengths(model)
@@ -121,11 +135,19 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         if self.report_accuracy:
             logging_output["n_correct"] = result.n_correct / passes
             logging_output["total"] = target.ne(self.padding_idx).sum()
-        return result.objective, sample_size, logging_output
+        return result.objective, sample_size, self.rdrop_interval.marked(logging_output)
 
     def _look_at(self, model: nn.Module) -> None:
         """Before the first training step: can R-Drop do anything for this model?"""
+        if adaptive_softmax_of(model) is not None:
+            raise UsageError(
+                "--criterion rdrop needs a distribution over all symbols at once, and this model "
+                "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
+                "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
+            )
         message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        if self.rdrop_interval.every > 1:
+            message += f", in one update of every {self.rdrop_interval.every}"
         if self.rdrop_alpha > 0:
             message += f", {require_active_dropout(model)}"
         impl, reason = choose_impl(model, self.rdrop_impl)
@@ -133,8 +155,13 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log, beside fairseq's metrics, ``rdrop_kl`` in bits per token (in training)."""
+        """Log, beside fairseq's metrics, ``rdrop_kl`` in bits per token (in training).
+
+        With --rdrop-interval > 1 it is that of the updates with R-Drop, and
+        ``rdrop_updates`` says which share of the updates they are.
+        """
         super().reduce_metrics(logging_outputs)
+        log_rdrop_updates(logging_outputs)
         if any("rdrop_kl" in log for log in logging_outputs):
             kl = sum(log.get("rdrop_kl", 0) for log in logging_outputs)
             ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
