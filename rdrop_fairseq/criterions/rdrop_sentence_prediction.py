@@ -25,6 +25,7 @@ from ..dropout import require_active_dropout
 from ..errors import UsageError
 from ..loss import rdrop_loss
 from .flags import RDropFlags, check_flags
+from .interval import RDropInterval, log_rdrop_updates
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +41,21 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
 
     In training the batch goes through the model ``rdrop_passes`` times in one forward.
     For classes the loss is that of ``rdrop_fairseq.loss`` (paper, equations 2 to 4), for
-    --regression-target that of `regression_rdrop_loss`. In validation this *is* fairseq's
-    criterion, with a single pass, so that its numbers compare with a baseline's.
+    --regression-target that of `regression_rdrop_loss`. In validation, and in the updates
+    between those of ``rdrop_interval``, this *is* fairseq's criterion, with a single pass,
+    so that its numbers compare with a baseline's.
     What is logged in training is the mean over the passes.
     """
 
     def __init__(self, cfg: RDropSentencePredictionConfig, task: FairseqTask) -> None:
-        check_flags(cfg.rdrop_alpha, cfg.rdrop_passes)
+        check_flags(cfg.rdrop_alpha, cfg.rdrop_passes, cfg.rdrop_interval)
         _check_flags(cfg)
         _check_task(task, cfg)
         super().__init__(cfg, task)
         self.rdrop_alpha = cfg.rdrop_alpha
         self.rdrop_passes = cfg.rdrop_passes
         self.rdrop_impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
+        self.rdrop_interval = RDropInterval(task, cfg.rdrop_interval)
         self._first_step = True
 
     def forward(
@@ -71,6 +74,9 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
         if self._first_step:
             self._look_at(model)
             self._first_step = False
+        if not self.rdrop_interval.is_due():
+            loss, sample_size, logged = super().forward(model, sample, reduce)
+            return loss, sample_size, self.rdrop_interval.marked(logged)
 
         passes, batch_size = self.rdrop_passes, sample["target"].size(0)
         logits, _ = model(
@@ -106,7 +112,7 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
             "nsentences": sample_size,
             "sample_size": sample_size,
         }
-        return objective, sample_size, logged
+        return objective, sample_size, self.rdrop_interval.marked(logged)
 
     def _look_at(self, model: nn.Module) -> None:
         """Before the first training step: can R-Drop do anything for this model?"""
@@ -117,6 +123,8 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
                 "has them, and the same --classification-head-name for task and criterion"
             )
         message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        if self.rdrop_interval.every > 1:
+            message += f", in one update of every {self.rdrop_interval.every}"
         if self.rdrop_alpha > 0:
             message += f", {require_active_dropout(model)}"
         logger.info(message)
@@ -128,8 +136,8 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
         ``rdrop_kl``, in bits per sentence, or ``rdrop_mse``, per target. In fairseq
         ``nll_loss`` is the loss per input token; here it leaves the R-Drop term out.
         """
-        training = any("nll_loss" in log for log in logging_outputs)
-        if not training:
+        log_rdrop_updates(logging_outputs)
+        if not any("nll_loss" in log for log in logging_outputs):  # no pass was repeated
             SentencePredictionCriterion.reduce_metrics(logging_outputs)
             return
         # with as many tokens as sentences fairseq logs no nll_loss

@@ -262,6 +262,22 @@ def test_pruning_regularizers_count_once_a_pass(built) -> None:
     torch.testing.assert_close(ours.logged["mha_reg_loss"], theirs.logged["mha_reg_loss"])
 
 
+@pytest.mark.parametrize("flags", ["", "--regression-target"])
+def test_interval(built, flags) -> None:
+    """--rdrop-interval 2: fairseq's criterion in every other update, R-Drop as ever in the rest."""
+    model = built(f"{flags} --rdrop-interval 2")
+    always = built(f"{flags}")
+    for update, expected in ((0, always.criterion), (1, model.plain), (2, always.criterion)):
+        model.criterion.rdrop_interval.update_num = update
+        found = step(model.criterion, model.model, model.sample)
+        wanted = step(expected, model.model, model.sample)
+        assert torch.equal(found.loss, wanted.loss)
+        assert all(torch.equal(found.grads[name], grad) for name, grad in wanted.grads.items())
+        shown = logged_metrics(model.criterion, found.logged)
+        assert shown.pop("rdrop_updates") == 1 - update % 2
+        assert shown == logged_metrics(expected, wanted.logged)
+
+
 def test_says_what_dropout_it_found(built, caplog) -> None:
     model = built("--pooler-dropout 0.2")
     with caplog.at_level(logging.INFO):
@@ -284,6 +300,7 @@ def test_no_dropout_is_refused(built) -> None:
     [
         ("--rdrop-alpha -1", "--rdrop-alpha must be a finite number >= 0, got -1"),
         ("--rdrop-passes 1", "--rdrop-passes must be at least 2, got 1"),
+        ("--rdrop-interval 0", "--rdrop-interval must be at least 1, got 0"),
         ("--rdrop-impl linear", "--rdrop-impl linear .* use --rdrop-impl auto"),
         ("--num-classes 3", r"--num-classes 3 .* 2 labels \(0, 1\)"),
         ("--num-classes 1", r"--num-classes 1 .* 2 labels"),
