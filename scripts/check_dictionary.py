@@ -42,7 +42,10 @@ def compare_sizes(dictionaries: list[Path], checkpoint: Path) -> None:
 
     import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 
-    model = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))["model"]
+    try:
+        model = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))["model"]
+    except Exception:
+        return  # not a checkpoint at all: fairseq says so next
     sizes = {len(tensor) for name, tensor in model.items() if name.endswith("embed_tokens.weight")}
     for path in dictionaries:
         size = len(symbols(path)) + SPECIAL_SYMBOLS
