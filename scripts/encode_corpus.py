@@ -2,8 +2,8 @@
 
     python scripts/encode_corpus.py --corpus DIR --languages es en --vocab-size 4000 --out OUT
 
-DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text
-({train,...}.LANGUAGE), its pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
+DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text of what was
+gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
 
   --bpe sentencepiece  spm.model: one sentencepiece model for both languages, on raw text
   --bpe moses          codes: joint byte-pair codes of subword-nmt, on text whose punctuation is
@@ -14,6 +14,7 @@ OUT is complete if it exists: it is written under another name and renamed.
 """
 
 import argparse
+import gzip
 import io
 import itertools
 import os
@@ -26,7 +27,7 @@ import sacremoses
 import sentencepiece
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
-from text_files import InputError, command_line, open_text, parallel_map, read_lines, writing
+from text_files import InputError, command_line, parallel_map, read_lines, writing
 
 SPLITS = ("train", "valid", "test")
 
@@ -73,12 +74,12 @@ def write_lines(path: Path, lines: Iterator[str]) -> None:
             file.write(line.encode() + b"\n")
 
 
-def encode_sentencepiece(folder: Path, args: argparse.Namespace) -> None:
-    """Pieces of the plain text in ``folder`` by a sentencepiece model trained on it."""
+def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by a sentencepiece model trained on it."""
     sampling = {}
     if args.sample:
         sampling = {"input_sentence_size": args.sample, "shuffle_input_sentence": True}
-    sides = [lines_of(folder / f"train.{language}") for language in args.languages]
+    sides = [lines_of(text[f"train.{language}"]) for language in args.languages]
     model = io.BytesIO()  # a model made from files would hold their paths
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -99,21 +100,21 @@ def encode_sentencepiece(folder: Path, args: argparse.Namespace) -> None:
         for language in args.languages:
             lines = parallel_map(
                 convert,
-                lines_of(folder / f"{split}.{language}"),
+                lines_of(text[f"{split}.{language}"]),
                 args.workers,
                 *(set_sentencepieces, (folder / "spm.model",)),
             )
             write_lines(folder / f"{split}.pieces.{language}", lines)
 
 
-def encode_moses(folder: Path, args: argparse.Namespace) -> None:
-    """Pieces of the plain text in ``folder`` by byte-pair codes learnt on it, tokenised."""
+def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by byte-pair codes learnt on it, tokenised."""
     words: Counter[str] = Counter()
     for split in SPLITS:
         for language in args.languages:
             lines = parallel_map(
                 convert,
-                lines_of(folder / f"{split}.{language}"),
+                lines_of(text[f"{split}.{language}"]),
                 args.workers,
                 *(set_tokeniser, (language, args.lowercase)),
             )
@@ -179,10 +180,12 @@ def main() -> None:
     unfinished.mkdir(parents=True)
     try:
         for name, path in corpus.items():
-            with open_text(path) as file:
-                write_lines(unfinished / name, read_lines(file, str(path)))
+            if path.suffix == ".gz":
+                with gzip.open(path) as file:
+                    write_lines(unfinished / name, read_lines(file, str(path)))
+                corpus[name] = unfinished / name
         encode = encode_moses if args.bpe == "moses" else encode_sentencepiece
-        encode(unfinished, args)
+        encode(corpus, unfinished, args)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -77,6 +77,8 @@ choose_update_freq() {
   else
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
   fi
+  ((batch <= wanted)) ||
+    echo "note: one batch on every GPU is already more than the paper's update: lower MAX_TOKENS or NGPU"
   echo "effective batch: $MAX_TOKENS tokens x $NGPU GPU(s) x $NNODES machine(s) x" \
     "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the paper's: $wanted"
 }

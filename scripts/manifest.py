@@ -2,15 +2,14 @@
 
     python scripts/manifest.py --out manifest.json --note pair=en-de --note bpe=moses FILE...
 
-Two people whose manifests agree trained on the same data. Files are named relative to the
-manifest; lines and tokens (what stands between spaces) are counted in text, not in archives
-and binaries.
+Two people whose manifests agree trained on the same data. Files below the manifest are named
+relative to it, others by their name alone. Lines and tokens (what stands between spaces) are
+counted in text, not in archives and binaries.
 """
 
 import argparse
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +34,12 @@ def describe(path: Path) -> dict[str, int | str]:
     return entry
 
 
+def name_of(path: Path, folder: Path) -> str:
+    """The path relative to the folder, or only the name of what lies elsewhere."""
+    path, folder = path.resolve(), folder.resolve()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -51,9 +56,7 @@ def main() -> None:
     manifest = {
         "settings": dict(note.split("=", 1) for note in args.note),
         "packages": {package: version(package) for package in PACKAGES},
-        "files": {
-            os.path.relpath(path, args.out.parent): describe(path) for path in sorted(args.files)
-        },
+        "files": {name_of(path, args.out.parent): describe(path) for path in sorted(args.files)},
     }
     with writing(args.out) as (file,):
         file.write(json.dumps(manifest, indent=2).encode() + b"\n")

@@ -1,6 +1,5 @@
 """Lines in, lines out: what the scripts that handle corpora share."""
 
-import gzip
 import itertools
 import multiprocessing
 import os
@@ -50,11 +49,6 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}, line {number}: byte 0x{byte:02x} at position {error.start + 1} is not "
                 "UTF-8: convert the file (iconv), or mend the line"
             ) from None
-
-
-def open_text(path: Path) -> BinaryIO:
-    """A text file or, if it ends in .gz, what it holds."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager
