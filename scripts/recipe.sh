@@ -29,12 +29,15 @@ require_program() {
 
 # keep_settings FILE SETTINGS: what FILE says of an earlier run must be SETTINGS
 keep_settings() {
-  if [[ -f $1 && $(<"$1") != "$2" ]]; then
-    die "$(dirname "$1") was made with '$(<"$1")', not '$2': set OUT to another folder, or remove it"
+  local file=$1 now=$2 changes
+  if [[ -f $file ]]; then
+    changes=$(diff <(tr ' ' '\n' <"$file") <(tr ' ' '\n' <<<"$now") | grep '^[<>]' | tr '\n' ' ') || true
+    [[ -z $changes ]] ||
+      die "$(dirname "$file") was made with other settings (< then, > now): ${changes% }; set OUT to another folder, or remove it"
   fi
-  mkdir -p "$(dirname "$1")"
-  echo "$2" >"$1.tmp"
-  mv "$1.tmp" "$1"
+  mkdir -p "$(dirname "$file")"
+  echo "$now" >"$file.tmp.$HOSTNAME.$$" # other machines may write it, too
+  mv "$file.tmp.$HOSTNAME.$$" "$file"
 }
 
 # stage HEADLINE PRODUCT COMMAND...: run a command unless PRODUCT, which it makes by renaming
