@@ -1,21 +1,143 @@
-"""Train a joint sentencepiece model on a parallel corpus and encode the corpus with it.
+"""Learn joint subwords on a parallel corpus and encode the corpus with them.
 
     python scripts/encode_corpus.py --corpus DIR --languages es en --vocab-size 4000 --out OUT
 
-DIR holds {train,valid,test}.LANGUAGE.gz. OUT gets spm.model, the plain text
-({train,...}.LANGUAGE) and its pieces ({train,...}.pieces.LANGUAGE). OUT is complete if it
-exists: it is written under another name and renamed.
+DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text of what was
+gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
+
+  --bpe sentencepiece  spm.model: one sentencepiece model for both languages, on raw text
+  --bpe moses          codes: joint byte-pair codes of subword-nmt, on text whose punctuation is
+                       normalised and which is tokenised as Moses does (sacremoses), as in the
+                       papers that report tokenised BLEU
+
+OUT is complete if it exists: it is written under another name and renamed.
 """
 
 import argparse
 import gzip
+import io
+import itertools
 import os
 import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import sacremoses
 import sentencepiece
+from subword_nmt.apply_bpe import BPE
+from subword_nmt.learn_bpe import learn_bpe
+from text_files import InputError, command_line, parallel_map, read_lines, writing
 
 SPLITS = ("train", "valid", "test")
+
+# what a process of parallel_map does to a line, once one of the functions below has set it
+_convert: Callable[[str], str]
+
+
+def convert(line: str) -> str:
+    return _convert(line)
+
+
+def set_tokeniser(language: str, lowercase: bool) -> None:
+    global _convert
+    normalise = sacremoses.MosesPunctNormalizer(language).normalize
+    tokenise = sacremoses.MosesTokenizer(language).tokenize
+
+    def _convert(line: str) -> str:
+        tokens = tokenise(normalise(line), return_str=True)
+        return tokens.lower() if lowercase else tokens
+
+
+def set_codes(path: Path) -> None:
+    global _convert
+    with path.open(encoding="utf-8") as codes:
+        _convert = BPE(codes).process_line
+
+
+def set_sentencepieces(path: Path) -> None:
+    global _convert
+    encoder = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    def _convert(line: str) -> str:
+        return " ".join(encoder.encode(line, out_type=str))
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from read_lines(file, str(path))
+
+
+def write_lines(path: Path, lines: Iterator[str]) -> None:
+    with writing(path) as (file,):
+        for line in lines:
+            file.write(line.encode() + b"\n")
+
+
+def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by a sentencepiece model trained on it."""
+    sampling = {}
+    if args.sample:
+        sampling = {"input_sentence_size": args.sample, "shuffle_input_sentence": True}
+    sides = [lines_of(text[f"train.{language}"]) for language in args.languages]
+    model = io.BytesIO()  # a model made from files would hold their paths
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=itertools.chain(*sides),
+            model_writer=model,
+            vocab_size=args.vocab_size,
+            character_coverage=args.character_coverage,
+            minloglevel=1,
+            **sampling,
+        )
+    except RuntimeError as error:
+        raise InputError(
+            f"sentencepiece cannot make {args.vocab_size} pieces of this text ({error}): "
+            "change --vocab-size"
+        ) from None
+    (folder / "spm.model").write_bytes(model.getvalue())
+    for split in SPLITS:
+        for language in args.languages:
+            lines = parallel_map(
+                convert,
+                lines_of(text[f"{split}.{language}"]),
+                args.workers,
+                *(set_sentencepieces, (folder / "spm.model",)),
+            )
+            write_lines(folder / f"{split}.pieces.{language}", lines)
+
+
+def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by byte-pair codes learnt on it, tokenised."""
+    words: Counter[str] = Counter()
+    for split in SPLITS:
+        for language in args.languages:
+            lines = parallel_map(
+                convert,
+                lines_of(text[f"{split}.{language}"]),
+                args.workers,
+                *(set_tokeniser, (language, args.lowercase)),
+            )
+            path = folder / f"{split}.tokens.{language}"
+            write_lines(path, lines)
+            if split == "train":
+                for line in lines_of(path):
+                    words.update(line.split())
+    with (folder / "codes").open("w", encoding="utf-8") as codes:
+        learn_bpe(
+            (f"{word} {count}" for word, count in sorted(words.items())),
+            codes,
+            num_symbols=args.vocab_size,
+            is_dict=True,
+        )
+    for split in SPLITS:
+        for language in args.languages:
+            path = folder / f"{split}.tokens.{language}"
+            lines = parallel_map(
+                convert, lines_of(path), args.workers, set_codes, (folder / "codes",)
+            )
+            write_lines(folder / f"{split}.pieces.{language}", lines)
+            path.unlink()
 
 
 def main() -> None:
@@ -24,44 +146,51 @@ def main() -> None:
     )
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--languages", nargs=2, required=True, help="source and target")
-    parser.add_argument("--vocab-size", type=int, required=True, help="number of pieces")
+    parser.add_argument("--vocab-size", type=int, required=True, help="pieces, or merges of codes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--bpe", choices=("sentencepiece", "moses"), default="sentencepiece", help="see above"
+    )
+    parser.add_argument("--lowercase", action="store_true", help="lower-case text, moses only")
+    parser.add_argument(
+        "--character-coverage", type=float, default=1.0, help="of sentencepiece; default: 1"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=0, help="sentences to learn sentencepieces on; default: all"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
     args = parser.parse_args()
+    if args.lowercase and args.bpe != "moses":
+        parser.error("--lowercase goes with --bpe moses only")
 
     if args.out.exists():
         parser.error(f"{args.out} is there already: remove it first")
-    missing = [
-        str(packed)
-        for split in SPLITS
-        for language in args.languages
-        if not (packed := args.corpus / f"{split}.{language}.gz").is_file()
-    ]
+    corpus, missing = {}, []
+    for split in SPLITS:
+        for language in args.languages:
+            plain = args.corpus / f"{split}.{language}"
+            packed = plain.with_name(plain.name + ".gz")
+            corpus[plain.name] = plain if plain.is_file() else packed
+            if not corpus[plain.name].is_file():
+                missing.append(str(packed))
     if missing:
         parser.error(f"the corpus lacks {', '.join(missing)}")
     unfinished = args.out.with_name(args.out.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for split in SPLITS:
-        for language in args.languages:
-            packed = args.corpus / f"{split}.{language}.gz"
-            (unfinished / f"{split}.{language}").write_bytes(gzip.decompress(packed.read_bytes()))
-    sentencepiece.SentencePieceTrainer.train(
-        input=[str(unfinished / f"train.{language}") for language in args.languages],
-        model_prefix=str(unfinished / "spm"),
-        vocab_size=args.vocab_size,
-        character_coverage=1.0,
-        minloglevel=1,
-    )
-    encoder = sentencepiece.SentencePieceProcessor(model_file=str(unfinished / "spm.model"))
-    for split in SPLITS:
-        for language in args.languages:
-            text = (unfinished / f"{split}.{language}").read_text(encoding="utf-8")
-            lines = text.removesuffix("\n").split("\n")
-            pieces = (" ".join(line) + "\n" for line in encoder.encode(lines, out_type=str))
-            path = unfinished / f"{split}.pieces.{language}"
-            path.write_text("".join(pieces), encoding="utf-8")
+    try:
+        for name, path in corpus.items():
+            if path.suffix == ".gz":
+                with gzip.open(path) as file:
+                    write_lines(unfinished / name, read_lines(file, str(path)))
+                corpus[name] = unfinished / name
+        encode = encode_moses if args.bpe == "moses" else encode_sentencepiece
+        encode(corpus, unfinished, args)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     os.rename(unfinished, args.out)
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

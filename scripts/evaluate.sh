@@ -20,7 +20,9 @@
 #   MAX_TOKENS  tokens in a batch                        default: 4000
 #   SUBSET      which part of DATA                       default: test
 #   POST_PROCESS  how pieces become text: sentencepiece, subword_nmt, ...; default: sentencepiece
+#   DETOKENISE  language: undo Moses' tokenisation after the subwords   default: do not
 #   GENERATE_ARGS  more arguments for fairseq-generate   default: none
+#   SCORE_ARGS  more arguments for scripts/score.py      default: none
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -29,7 +31,9 @@ LENPEN=${LENPEN:-1.0}
 MAX_TOKENS=${MAX_TOKENS:-4000}
 SUBSET=${SUBSET:-test}
 POST_PROCESS=${POST_PROCESS:-sentencepiece}
+DETOKENISE=${DETOKENISE:-}
 GENERATE_ARGS=${GENERATE_ARGS:-}
+SCORE_ARGS=${SCORE_ARGS:-}
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 die() {
@@ -75,6 +79,8 @@ fi
 command -v fairseq-generate >/dev/null ||
   die "fairseq-generate is not on PATH: run '. ${VENV:-.venv}/bin/activate' (scripts/setup.sh makes it)"
 
+python "$root/scripts/check_dictionary.py" "$data" "$checkpoint" || exit 1
+
 mkdir -p "$out"
 if [[ -n $average ]]; then
   python "$root/scripts/average_checkpoints.py" --last "$average" --output "$out/average.pt" "$checkpoint"
@@ -103,9 +109,17 @@ fi
 if grep -q '@@ ' "$out/hyp.txt.tmp"; then
   die "the translations still hold subwords ('@@ '): set POST_PROCESS=subword_nmt"
 fi
+if [[ -n $DETOKENISE ]]; then
+  for file in hyp ref; do
+    [[ $file == hyp || -z $reference ]] || continue # the given reference is plain text
+    sacremoses -q -l "$DETOKENISE" detokenize <"$out/$file.txt.tmp" >"$out/$file.plain.tmp"
+    mv "$out/$file.plain.tmp" "$out/$file.txt.tmp"
+  done
+fi
 rm -f "$out/scores.json" # of an earlier hypothesis
 mv "$out/hyp.txt.tmp" "$out/hyp.txt"
 mv "$out/ref.txt.tmp" "$out/ref.txt"
 
+# shellcheck disable=SC2086  # SCORE_ARGS is several arguments
 python "$root/scripts/score.py" --hypothesis "$out/hyp.txt" --reference "$out/ref.txt" \
-  --json "$out/scores.json" ${baseline:+--baseline "$baseline"}
+  --json "$out/scores.json" ${baseline:+--baseline "$baseline"} $SCORE_ARGS

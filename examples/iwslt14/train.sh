@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Trains a small Transformer on IWSLT14 with R-Drop, or the same without for comparison, on what
+# prepare.sh has made. Running it again goes on from the last checkpoint.
+#
+#   bash examples/iwslt14/train.sh SOURCE-TARGET      such as de-en
+#
+# The hyper-parameters are those of the authors' script (run_train.sh of translation_rdrop).
+#
+# Settings (environment variables):
+#   OUT         where prepare.sh has written               default: runs/iwslt14.PAIR
+#   CRITERION   rdrop, or baseline: label-smoothed cross-entropy alone  default: rdrop
+#   ALPHA       weight of R-Drop's KL term                 default: 5
+#   DROPOUT     rate                                       default: 0.3
+#   LR, WARMUP  peak of the learning rate, updates to it   default: 5e-4, 4000
+#   MAX_UPDATE  updates of training                        default: 300000; SMALL=1: 6
+#   SEED        of parameters, batches and dropout         default: 64
+#   RUN         folder in OUT                              default: CRITERION
+#   SMALL       1: a tiny model, for a trial               default: 0
+#   NGPU        GPUs of this machine                       default: 1
+#   MAX_TOKENS  tokens in a batch of one GPU               default: 4096 / all GPUs
+#   UPDATE_FREQ batches of a GPU in an update   default: what makes an update 4,096 tokens
+#   NNODES NODE_RANK MASTER_ADDR MASTER_PORT BF16 CPU TRAIN_ARGS   see scripts/launch.sh
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=iwslt14/train
+source "$root/scripts/recipe.sh"
+source "$root/scripts/launch.sh"
+source "$root/scripts/train_translation.sh"
+
+[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
+(($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"
+pair=$1
+[[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
+  die "unknown pair $pair: IWSLT14 is de, fr, zh or es to or from en here, such as de-en"
+source=${pair%-*} target=${pair#*-}
+
+SMALL=${SMALL:-0} OUT=${OUT:-$root/runs/iwslt14.$pair} CRITERION=${CRITERION:-rdrop}
+ALPHA=${ALPHA:-5} DROPOUT=${DROPOUT:-0.3} LR=${LR:-5e-4} WARMUP=${WARMUP:-4000} SEED=${SEED:-64}
+RUN=${RUN:-$CRITERION} NGPU=${NGPU:-1}
+[[ $SMALL == [01] ]] || die "SMALL must be 0 or 1, got '$SMALL'"
+[[ $CRITERION == rdrop || $CRITERION == baseline ]] ||
+  die "CRITERION must be rdrop or baseline, got '$CRITERION'"
+check_launch
+
+tokens=4096 architecture=(--arch transformer_iwslt_de_en) saving=(--keep-last-epochs 10)
+generation='{"beam": 5, "max_len_a": 1.2, "max_len_b": 10}'
+if ((SMALL)); then
+  tokens=500
+  architecture=(--arch transformer
+    --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2
+    --decoder-layers 2 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
+  saving=(--save-interval-updates 2 --keep-interval-updates 10 --no-epoch-checkpoints)
+  generation='{"beam": 2, "max_len_b": 5}'
+  MAX_UPDATE=${MAX_UPDATE:-6}
+fi
+MAX_TOKENS=${MAX_TOKENS:-$((tokens / (NGPU * NNODES)))} MAX_UPDATE=${MAX_UPDATE:-300000}
+require_number MAX_UPDATE 1
+subwords=sentencepiece detokeniser=space
+if grep -qs bpe=moses "$OUT/prepare.settings"; then
+  subwords=subword_nmt detokeniser=moses
+fi
+choose_update_freq "$tokens"
+train_translation "$RUN" "${architecture[@]}" --share-all-embeddings --dropout "$DROPOUT" \
+  --optimizer adam --adam-betas '(0.9,0.98)' --weight-decay 0.0001 \
+  --lr "$LR" --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --warmup-init-lr 1e-07 \
+  "${saving[@]}" --eval-bleu --eval-bleu-args "$generation" \
+  --eval-bleu-remove-bpe "$subwords" --eval-bleu-detok "$detokeniser" \
+  --best-checkpoint-metric bleu --maximize-best-checkpoint-metric

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# WMT14 English-German or English-French, from the archives of statmt.org to fairseq's binary
+# data: downloads, takes out the text, cleans it, makes joint subwords, binarises, and writes a
+# manifest with the checksum of every file. Running it again skips what is done.
+#
+#   bash examples/wmt14/prepare.sh en-de|en-fr
+#
+# Training data: Europarl v7, Common Crawl, News Commentary v9; for en-fr also UN and 10^9.
+# Validation: newstest2013. Test: newstest2014, all 3003 lines ("wmt14/full" in sacrebleu;
+# its "wmt14" has 2737 of them).
+#
+# Settings (environment variables):
+#   OUT       where to write                            default: runs/wmt14.PAIR
+#   RAW_DIR   folder that holds the archives; then nothing is downloaded
+#                                                       default: download to OUT/raw
+#   ARCHIVES  table of archives, checksums, addresses   default: RAW_DIR/archives.tsv if it is
+#             there, else examples/wmt14/archives.tsv
+#   SOURCE    archives, or mtdata: the training data by mtdata's identifiers (not quite the same:
+#             see the README), valid and test from sacrebleu's data sets   default: archives
+#   MTDATA_IDS  mtdata's identifiers                    default: those of the README
+#   BPE       sentencepiece, or moses: Moses' tokenisation and subword-nmt, to reproduce
+#             tokenised numbers                         default: sentencepiece
+#   VOCAB_SIZE  pieces or merges    default: 32000; en-fr with BPE=moses: 40000; SMALL=1: 500
+#   MAX_WORDS, MAX_RATIO  longest sentence, largest ratio of the lengths   default: 250, 2
+#   WORKERS   processes                                 default: number of CPUs
+#   SMALL     1: 500 subwords, for a trial              default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=wmt14/prepare
+source "$root/scripts/recipe.sh"
+source "$root/scripts/prepare_parallel.sh"
+
+[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
+(($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"
+pair=$1
+[[ $pair == en-de || $pair == en-fr ]] || die "unknown pair $pair: WMT14 is en-de or en-fr here"
+source=${pair%-*} target=${pair#*-}
+
+SMALL=${SMALL:-0} SOURCE=${SOURCE:-archives} BPE=${BPE:-sentencepiece}
+OUT=${OUT:-$root/runs/wmt14.$pair} WORKERS=${WORKERS:-$(nproc)}
+MAX_WORDS=${MAX_WORDS:-250} MAX_RATIO=${MAX_RATIO:-2}
+vocabulary=32000
+[[ $pair != en-fr || $BPE != moses ]] || vocabulary=40000
+[[ $SMALL != 1 ]] || vocabulary=500
+VOCAB_SIZE=${VOCAB_SIZE:-$vocabulary}
+DOWNLOAD=1
+[[ -z ${RAW_DIR:-} ]] || DOWNLOAD=0
+RAW_DIR=${RAW_DIR:-$OUT/raw}
+ARCHIVES=${ARCHIVES:-$([[ -f $RAW_DIR/archives.tsv ]] && echo "$RAW_DIR" || echo "$root/examples/wmt14")/archives.tsv}
+other_ids=(OPUS-news_commentary-v9.0-deu-eng)
+[[ $pair == en-de ]] ||
+  other_ids=(OPUS-news_commentary-v9.0-eng-fra OPUS-multiun-v1-eng-fra OPUS-giga_fren-v2-eng-fra)
+declare -A mtdata_code=([en]=eng [de]=deu [fr]=fra)
+code=${mtdata_code[$target]}
+MTDATA_IDS=${MTDATA_IDS:-"Statmt-europarl_wmt13-7-$code-eng Statmt-commoncrawl_wmt13-1-$code-eng ${other_ids[*]}"}
+
+[[ $SMALL == [01] ]] || die "SMALL must be 0 or 1, got '$SMALL'"
+[[ $SOURCE == archives || $SOURCE == mtdata ]] || die "SOURCE must be archives or mtdata, got '$SOURCE'"
+[[ $BPE == sentencepiece || $BPE == moses ]] || die "BPE must be sentencepiece or moses, got '$BPE'"
+[[ $DOWNLOAD == 1 || -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
+require_number VOCAB_SIZE 1
+require_number MAX_WORDS 1
+require_number WORKERS 1
+require_program python fairseq-preprocess
+
+settings="pair=$pair source=$SOURCE bpe=$BPE vocab_size=$VOCAB_SIZE max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
+[[ $SOURCE == archives ]] || settings+=" mtdata=${MTDATA_IDS// /,}"
+keep_settings "$OUT/prepare.settings" "$settings"
+mkdir -p "$OUT/corpora" "$OUT/clean"
+
+# training text by mtdata
+get_mtdata() {
+  rm -rf "$OUT/mtdata.tmp"
+  # shellcheck disable=SC2086  # several identifiers
+  mtdata get -l "eng-$code" -tr $MTDATA_IDS --merge -o "$OUT/mtdata.tmp" ||
+    die "mtdata failed; running this again goes on from its cache (\$MTDATA, default ~/.mtdata)"
+  mv "$OUT/mtdata.tmp/train.eng" "$OUT/corpora/mtdata.en"
+  mv "$OUT/mtdata.tmp/train.$code" "$OUT/corpora/mtdata.$target"
+  rm -rf "$OUT/mtdata.tmp"
+}
+
+# get_test_set NAME SET: a data set of sacrebleu
+get_test_set() {
+  local side language
+  for side in src ref; do
+    language=$source
+    [[ $side == src ]] || language=$target
+    sacrebleu -t "$2" -l "$pair" --echo "$side" >"$OUT/corpora/$1.$language.tmp" ||
+      die "sacrebleu could not get $2"
+    mv "$OUT/corpora/$1.$language.tmp" "$OUT/corpora/$1.$language"
+  done
+}
+
+raw=()
+if [[ $SOURCE == mtdata ]]; then
+  require_program mtdata sacrebleu
+  splits=(train valid test) corpora=(mtdata newstest2013 newstest2014)
+  stage "training data by mtdata" "$OUT/corpora/mtdata.$target" get_mtdata
+  stage "newstest2013" "$OUT/corpora/newstest2013.$target" get_test_set newstest2013 wmt13
+  stage "newstest2014" "$OUT/corpora/newstest2014.$target" get_test_set newstest2014 wmt14/full
+else
+  list_archives
+  fetch_and_extract "$RAW_DIR"
+  raw=("${archives[@]/#/$RAW_DIR/}")
+fi
+
+mapfile -t training < <(corpora_of train)
+stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/clean_corpus.py" \
+  --languages "$source" "$target" --out "$OUT/clean/train" --max-words "$MAX_WORDS" \
+  --max-ratio "$MAX_RATIO" --workers "$WORKERS" "${training[@]}"
+for split in valid test; do
+  stage "$split" "$OUT/clean/$split.$target" copy_split "$split"
+done
+stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus "$OUT/clean" \
+  --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" --sample 10000000 \
+  --workers "$WORKERS" --out "$OUT/pieces"
+stage "binarise" "$OUT/data-bin" binarise
+stage "manifest" "$OUT/manifest.json" write_manifest "$settings" ${raw[@]+"${raw[@]}"}
+echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"

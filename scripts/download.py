@@ -1,0 +1,103 @@
+"""Download a file, or go on with what an interrupted download left, and check its checksum.
+
+    python scripts/download.py --to DIR/NAME --checksum sha256:HEX URL
+
+NAME appears only when the download is complete and its checksum right; until then the bytes
+are in NAME.part. A NAME that is there already is checked, and not downloaded again.
+"""
+
+import argparse
+import hashlib
+import http.client
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from text_files import InputError, command_line
+from tqdm import tqdm
+
+
+def checksum_of(path: Path, kind: str) -> str:
+    """``kind:hex`` of a file."""
+    with path.open("rb") as file:
+        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
+
+
+def download(url: str, part: Path) -> None:
+    """Append to ``part`` what is missing of ``url``.
+
+    Raises:
+        InputError: the server refuses, or the connection ends before the file does.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+            have = have if resumed else 0
+            length = answer.length  # of what is still to come; None if the server does not say
+            progress = tqdm(
+                total=length and have + length,
+                initial=have,
+                unit="B",
+                unit_scale=True,
+                desc=part.stem,
+                disable=not sys.stderr.isatty(),
+            )
+            with part.open("ab" if resumed else "wb") as file, progress:
+                received = 0
+                while block := answer.read(1 << 20):
+                    file.write(block)
+                    received += len(block)
+                    progress.update(len(block))
+            if length is not None and received < length:
+                raise http.client.IncompleteRead(b"", length - received)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing is missing
+        raise InputError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as e:
+        kept = part.stat().st_size if part.exists() else 0
+        reason = getattr(e, "reason", e)
+        raise InputError(
+            f"{url}: the connection broke after {kept} bytes ({reason}): run it again to go on"
+        ) from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url", help="address of the file")
+    parser.add_argument("--to", type=Path, required=True, help="file to write")
+    parser.add_argument(
+        "--checksum", default="-", help="sha256:HEX or md5:HEX; default: - for not known"
+    )
+    args = parser.parse_args()
+    kind = args.checksum.partition(":")[0]
+    if args.checksum != "-" and kind not in ("sha256", "md5"):
+        parser.error(f"--checksum must be sha256:HEX, md5:HEX or -, got {args.checksum}")
+
+    if args.to.exists():
+        if args.checksum != "-" and (found := checksum_of(args.to, kind)) != args.checksum:
+            raise InputError(
+                f"{args.to} has {found}, expected {args.checksum}: it is truncated or another "
+                "version; remove it, and run this again"
+            )
+        return
+    args.to.parent.mkdir(parents=True, exist_ok=True)
+    part = args.to.with_name(args.to.name + ".part")
+    download(args.url, part)
+    if args.checksum != "-" and (found := checksum_of(part, kind)) != args.checksum:
+        part.unlink()
+        raise InputError(
+            f"{args.url} has {found}, expected {args.checksum}: removed what was downloaded; run "
+            "this again or, if the file has changed at its source, give its new checksum"
+        )
+    os.replace(part, args.to)
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,27 @@
+# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
+# Sourced by the evaluate.sh of the translation recipes.
+#
+# The caller sets root, recipe, target, OUT, RUN, AVERAGE, BEAM, LENPEN and SCORE_ARGS.
+
+# evaluate_translation: translates the test set with the average of the last AVERAGE
+# checkpoints of $OUT/RUN, scores it, and compares it with the baseline run if there is one
+evaluate_translation() {
+  local run=$OUT/$RUN bpe baseline=() options=()
+  require_number AVERAGE 0
+  [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
+  [[ -f $run/checkpoint_last.pt ]] || die "no checkpoints in $run: run train.sh first, with the same OUT and RUN"
+  bpe=$(sed -n 's/.*bpe=\([a-z]*\).*/\1/p' "$OUT/prepare.settings")
+  export POST_PROCESS=sentencepiece DETOKENISE="" BEAM LENPEN SCORE_ARGS
+  if [[ $bpe == moses ]]; then
+    POST_PROCESS=subword_nmt DETOKENISE=$target
+  fi
+  if [[ $RUN != baseline && -f $OUT/baseline/hyp.txt ]]; then
+    baseline=(--baseline "$OUT/baseline/hyp.txt")
+  fi
+  options=("$run/checkpoint_best.pt")
+  ((!AVERAGE)) || options=("$run" --average "$AVERAGE")
+  bash "$root/scripts/evaluate.sh" "$OUT/data-bin" "${options[@]}" --out "$run" \
+    --reference "$OUT/clean/test.$target" ${baseline[@]+"${baseline[@]}"}
+  ((${#baseline[@]})) || [[ $RUN == baseline ]] ||
+    echo "No paired bootstrap: there is no $OUT/baseline/hyp.txt (CRITERION=baseline train.sh, then RUN=baseline evaluate.sh)"
+}

@@ -1,0 +1,95 @@
+# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
+# Sourced by the prepare.sh of the translation recipes: from archives to fairseq's binary data.
+#
+# A recipe's archives are listed in a table, archives.tsv, with a line for every corpus:
+#   pairs  split  corpus  archive  member  checksum  address
+# pairs: en-de,en-fr; split: train, valid or test; member: name in the archive, in which
+# {other} is the language beside English, and {language} and {role} are those of
+# scripts/extract_text.py; checksum: sha256:HEX, md5:HEX or - where none is known; address: -
+# where it must be fetched by hand.
+#
+# The caller sets root, recipe, pair, source, target, OUT, RAW_DIR, ARCHIVES, WORKERS.
+
+# list_archives: fills the arrays below with the lines of the table that the pair needs
+list_archives() {
+  splits=() corpora=() archives=() members=() checksums=() addresses=()
+  [[ -f $ARCHIVES ]] || die "no such table of archives: $ARCHIVES"
+  local pairs split corpus archive member checksum address other=${source/en/$target}
+  [[ $source != en ]] || other=$target
+  while IFS=$'\t' read -r pairs split corpus archive member checksum address; do
+    [[ ,$pairs, == *,$pair,* ]] || continue
+    splits+=("$split") corpora+=("$corpus") archives+=("$archive")
+    members+=("${member//\{other\}/$other}") checksums+=("$checksum") addresses+=("$address")
+  done <"$ARCHIVES"
+  ((${#splits[@]})) || die "$ARCHIVES lists nothing for $pair"
+}
+
+# is_extracted N: corpus N of the table is there as text
+is_extracted() { [[ -e $OUT/corpora/${corpora[$1]}.$source && -e $OUT/corpora/${corpora[$1]}.$target ]]; }
+
+# fetch_and_extract FOLDER: text of every corpus of the table into $OUT/corpora. Archives are
+# taken from FOLDER; with DOWNLOAD=1 those that it lacks are downloaded into it.
+fetch_and_extract() {
+  local folder=$1 i missing=()
+  for i in "${!splits[@]}"; do
+    is_extracted "$i" || [[ -f $folder/${archives[i]} ]] && continue
+    if ((!DOWNLOAD)) || [[ ${addresses[i]} == - ]]; then
+      local line="  ${archives[i]}  ${addresses[i]/#-/(not to be had at a fixed address: see the README)}"
+      [[ " ${missing[*]} " == *"$line"* ]] || missing+=("$line")
+    fi
+  done
+  if ((${#missing[@]})); then
+    printf '%s\n' "${missing[@]}" >&2
+    die "$folder lacks the ${#missing[@]} archive(s) above"
+  fi
+  for i in "${!splits[@]}"; do
+    if is_extracted "$i"; then
+      echo "== ${corpora[i]}: done already"
+      continue
+    fi
+    echo "== ${corpora[i]}"
+    python "$root/scripts/download.py" "${addresses[i]}" --to "$folder/${archives[i]}" \
+      --checksum "${checksums[i]}"
+    python "$root/scripts/extract_text.py" --archive "$folder/${archives[i]}" \
+      --member "${members[i]}" --languages "$source" "$target" --out "$OUT/corpora/${corpora[i]}"
+  done
+}
+
+# corpora_of SPLIT: the corpora of the table that make up a split, a line each
+corpora_of() {
+  local i
+  for i in "${!splits[@]}"; do
+    [[ ${splits[i]} != "$1" ]] || echo "$OUT/corpora/${corpora[i]}"
+  done
+}
+
+# copy_split SPLIT: valid or test as they are, whole
+copy_split() {
+  local language parts
+  mapfile -t parts < <(corpora_of "$1")
+  for language in "$source" "$target"; do
+    cat "${parts[@]/%/.$language}" >"$OUT/clean/$1.$language.tmp" || die "cannot write $OUT/clean/$1.$language"
+    mv "$OUT/clean/$1.$language.tmp" "$OUT/clean/$1.$language"
+  done
+}
+
+# binarise: $OUT/pieces to $OUT/data-bin
+binarise() {
+  rm -rf "$OUT/data-bin.tmp"
+  fairseq-preprocess -s "$source" -t "$target" --joined-dictionary --workers "$WORKERS" \
+    --destdir "$OUT/data-bin.tmp" --trainpref "$OUT/pieces/train.pieces" \
+    --validpref "$OUT/pieces/valid.pieces" --testpref "$OUT/pieces/test.pieces" \
+    >"$OUT/preprocess.log" 2>&1 || die "fairseq-preprocess failed; see the end of $OUT/preprocess.log"
+  mv "$OUT/data-bin.tmp" "$OUT/data-bin"
+}
+
+# write_manifest SETTINGS FILE...: all text and binaries in $OUT, and the FILEs
+write_manifest() {
+  local notes=() note settings=$1
+  shift
+  for note in $settings; do
+    notes+=(--note "$note")
+  done
+  python "$root/scripts/manifest.py" --out "$OUT/manifest.json" "${notes[@]}" "$@" \
+    "$OUT"/corpora/*.* "$OUT"/clean/{train,valid,test}.* "$OUT"/pieces/* "$OUT"/data-bin/*.{txt,bin,idx}
+}

@@ -1,0 +1,95 @@
+"""Lines in, lines out: what the scripts that handle corpora share."""
+
+import itertools
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class InputError(Exception):
+    """What is wrong with the input, in one sentence for the user."""
+
+
+def command_line(main: Callable[[], None]) -> None:
+    """Run a script's main; bad input and a full disk end it with one sentence, status 1."""
+    name = Path(sys.argv[0]).stem
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"{name}: {where}{error.strerror or error}; nothing was left half-written")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a UTF-8 stream, each with its whitespace reduced to single spaces.
+
+    Only a newline ends a line: a stray carriage return or U+2028 becomes a space, so that no
+    later reader can count lines otherwise.
+
+    Raises:
+        InputError: a line is not UTF-8; names it by ``name`` and its number from 1.
+    """
+    for number, line in enumerate(file, 1):
+        try:
+            yield " ".join(line.decode().split())
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise InputError(
+                f"{name}, line {number}: byte 0x{byte:02x} at position {error.start + 1} is not "
+                "UTF-8: convert the file (iconv), or mend the line"
+            ) from None
+
+
+@contextmanager
+def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
+    """Files to write under other names, which get their own when all are complete.
+
+    On any error, a full disk among them, nothing is left and what was there before stays.
+    """
+    unfinished = [path.with_name(path.name + ".tmp") for path in paths]
+    try:
+        files = [path.open("wb") for path in unfinished]
+        try:
+            yield files
+        finally:
+            for file in files:
+                file.close()
+    except BaseException:
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+        raise
+    for path, final in zip(unfinished, paths, strict=True):
+        os.replace(path, final)
+
+
+def parallel_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    prepare: Callable[..., None] | None = None,
+    arguments: tuple = (),
+) -> Iterator[Result]:
+    """``map`` in order over ``workers`` processes, which holds 200,000 items at a time.
+
+    ``prepare(*arguments)`` runs once in every process, for what cannot be sent to it.
+    """
+    if workers == 1:
+        if prepare is not None:
+            prepare(*arguments)
+        yield from map(function, items)
+        return
+    with multiprocessing.Pool(workers, prepare, arguments) as pool:
+        items = iter(items)
+        while batch := list(itertools.islice(items, 200_000)):
+            yield from pool.map(function, batch, chunksize=2000)

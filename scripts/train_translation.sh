@@ -1,0 +1,27 @@
+# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
+# Sourced by the train.sh of the translation recipes.
+#
+# The caller sets root, recipe, source, target, OUT, CRITERION, ALPHA, MAX_UPDATE, SEED.
+
+# train_translation RUN ARGUMENT...: trains in $OUT/RUN, with the criterion that CRITERION names,
+# or goes on with what is there
+train_translation() {
+  local run=$OUT/$1 criterion=(label_smoothed_cross_entropy) workers=2
+  shift
+  [[ $CRITERION == baseline ]] || criterion=(rdrop --rdrop-alpha "$ALPHA")
+  [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
+  if [[ -f $run/checkpoint_last.pt ]]; then
+    python "$root/scripts/check_dictionary.py" "$OUT/data-bin" "$run" || exit 1
+  fi
+  local arguments=(--source-lang "$source" --target-lang "$target" --task translation
+    --criterion "${criterion[@]}" --label-smoothing 0.1 --seed "$SEED" "$@")
+  # not the number of GPUs, nor of updates: a run may go on with other ones
+  keep_settings "$run/train.settings" "${arguments[*]}"
+  cp "$OUT"/data-bin/dict.*.txt "$run/"
+  ((!CPU)) || workers=0
+  echo "training in $run; log: $run/train.log; curves: tensorboard --logdir $run/tensorboard"
+  launch_training "$OUT/data-bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
+    --tensorboard-logdir "$run/tensorboard" --log-format json --log-interval 100 \
+    --num-workers "$workers" --max-update "$MAX_UPDATE" "${arguments[@]}" 2>&1 | tee -ia "$run/train.log"
+  echo "trained: $run"
+}

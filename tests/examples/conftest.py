@@ -1,0 +1,107 @@
+"""Programs that only record their arguments, and a server of archives."""
+
+import http.server
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ..conftest import BIN
+
+RECORD = """#!/usr/bin/env bash
+{ printf '%s\\n' "$(basename "$0")" "$@"; echo; } >>"$RECORD"
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> SimpleNamespace:
+    """A PATH on which fairseq-train, fairseq-generate and torchrun record their arguments.
+
+    ``env(gpus)`` is the environment, in which torch sees that many GPUs; ``calls()`` gives
+    the programs that were run, each with its arguments.
+    """
+    programs = tmp_path / "fake"
+    programs.mkdir()
+    for name in ("fairseq-train", "fairseq-generate", "torchrun"):
+        (programs / name).write_text(RECORD)
+        (programs / name).chmod(0o755)
+    (programs / "torch.py").write_text(
+        "import os\nclass cuda:\n    device_count = lambda: int(os.environ['GPUS'])\n"
+    )
+    record = tmp_path / "record"
+
+    def env(gpus: int) -> dict[str, str]:
+        return {
+            "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(programs),
+            "GPUS": str(gpus),
+            "RECORD": str(record),
+        }
+
+    def calls() -> list[list[str]]:
+        text = record.read_text() if record.exists() else ""
+        return [call.split("\n") for call in text.split("\n\n") if call.strip()]
+
+    return SimpleNamespace(env=env, calls=calls, programs=programs)
+
+
+def option(call: list[str], name: str) -> str:
+    """The value that a recorded call gives to an option; it must give it once."""
+    (position,) = [i for i, part in enumerate(call) if part == name]
+    return call[position + 1]
+
+
+class Archives(http.server.BaseHTTPRequestHandler):
+    """Serves a folder by file names, also as a proxy; ``fault(name)`` says what goes wrong."""
+
+    folder: Path
+    fault: Callable[[str], str]
+    ranges: list[str]
+
+    def do_GET(self) -> None:
+        name = self.path.rsplit("/", 1)[-1]
+        path = self.folder / name
+        fault = self.fault(name)
+        if fault == "404" or not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
+        if fault == "truncated":  # what a broken mirror holds: complete as far as HTTP goes
+            content = content[: len(content) // 2]
+        first = 0
+        if "Range" in self.headers:
+            self.ranges.append(self.headers["Range"])
+            first = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        rest = content[first:]
+        self.wfile.write(rest[: len(rest) // 2] if fault == "dropped" else rest)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A server of the folder ``folder`` at ``address``; ``faults`` maps names to faults."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    faults: dict[str, str] = {}
+    handler = type(
+        "Handler",
+        (Archives,),
+        {"folder": folder, "fault": lambda self, name: faults.get(name, ""), "ranges": []},
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield SimpleNamespace(
+            folder=folder,
+            faults=faults,
+            ranges=handler.ranges,
+            address=f"http://127.0.0.1:{httpd.server_address[1]}",
+        )
+        httpd.shutdown()

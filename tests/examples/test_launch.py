@@ -1,0 +1,113 @@
+"""scripts/launch.sh through a recipe: one model on all processes, or an error."""
+
+import os
+import re
+
+import pytest
+
+from ..conftest import ROOT, run, train
+from .conftest import option
+from .test_wmt14 import last_line, prepared, script  # noqa: F401
+
+
+def test_one_gpu_of_many_is_one_process(fake, prepared) -> None:  # noqa: F811
+    """Without --distributed-world-size fairseq would take every GPU that it sees."""
+    script("train", "en-de", env={**fake.env(8), "OUT": str(prepared), "NGPU": "1"})
+    (call,) = fake.calls()
+    assert call[0] == "fairseq-train"
+    assert option(call, "--distributed-world-size") == "1"
+    assert not any(part.startswith("--distributed-init") for part in call)
+
+
+@pytest.mark.parametrize(("machines", "rank"), [(1, 0), (2, 0), (2, 1)])
+def test_torchrun_with_the_group_spelled_out(fake, prepared, machines, rank) -> None:  # noqa: F811
+    env = {**fake.env(4), "OUT": str(prepared), "NNODES": str(machines), "NODE_RANK": str(rank)}
+    script("train", "en-de", env={**env, "MASTER_ADDR": "first", "MASTER_PORT": "4567"})
+    (call,) = fake.calls()
+    assert call[0] == "torchrun"
+    assert option(call, "--nnodes") == str(machines)
+    assert option(call, "--nproc-per-node") == "4"
+    if machines == 2:
+        assert option(call, "--node-rank") == str(rank)
+        assert (option(call, "--master-addr"), option(call, "--master-port")) == ("first", "4567")
+    assert option(call, "--no-python") == str(fake.programs / "fairseq-train")
+    assert option(call, "--distributed-world-size") == str(4 * machines)
+    assert option(call, "--distributed-init-method") == "env://"
+    assert option(call, "--distributed-rank") == "-1"
+    assert "--distributed-no-spawn" in call
+
+
+def test_precision(fake, prepared) -> None:  # noqa: F811
+    env = {"OUT": str(prepared)}
+    script("train", "en-de", env={**fake.env(1), **env, "BF16": "1"})
+    script("train", "en-de", env={**fake.env(0), **env, "CPU": "1", "NGPU": "2"})
+    half, cpu = fake.calls()
+    assert "--bf16" in half
+    assert "--fp16" not in half
+    assert "--cpu" in cpu
+    assert not {"--fp16", "--bf16"} & set(cpu)
+    assert option(cpu, "--distributed-backend") == "gloo"
+    assert option(cpu, "--ddp-backend") == "legacy_ddp"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is set to '2': run this script once on a machine"),
+        ({"RANK": "0"}, "RANK is set to '0'"),
+        ({"LOCAL_RANK": "1"}, "LOCAL_RANK is set to '1'"),
+        (
+            {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8"},
+            "srun started 8 tasks but NNODES is 1: start one task on a machine",
+        ),
+        ({"TRAIN_ARGS": "--distributed-port 1"}, "TRAIN_ARGS holds a --distributed option"),
+        ({"TRAIN_ARGS": "--update-freq 1"}, "TRAIN_ARGS holds --update-freq or --max-tokens"),
+        ({"NNODES": "2"}, "NNODES is 2: set MASTER_ADDR to the name of machine 0"),
+        ({"NNODES": "2", "NODE_RANK": "2"}, r"NODE_RANK must be below NNODES \(2\), got 2"),
+        ({"NGPU": "9"}, r"NGPU is 9 but torch sees 8 GPU\(s\) on this machine"),
+        ({"NGPU": "0"}, "NGPU must be a whole number of at least 1, got '0'"),
+        ({"GPUS": "0"}, "torch sees no GPU here; to train on the CPU.*set CPU=1"),
+        ({"CPU": "1", "BF16": "1"}, "BF16=1 needs a GPU"),
+        ({"CPU": "yes"}, "CPU must be 0 or 1, got 'yes'"),
+        ({"UPDATE_FREQ": "0"}, "UPDATE_FREQ must be a whole number of at least 1, got '0'"),
+    ],
+)
+def test_refused(fake, prepared, settings, message) -> None:  # noqa: F811
+    env = {**fake.env(8), "OUT": str(prepared), **settings}
+    result = script("train", "en-de", env=env, check=False)
+    assert result.returncode == 1
+    assert re.search(message, last_line(result)), result.stderr
+    assert fake.calls() == []
+
+
+def test_without_fairseq(tmp_path) -> None:
+    command = ["bash", ROOT / "examples" / "wmt14" / "train.sh", "en-de"]
+    result = run(command, env={"PATH": "/usr/bin:/bin", "OUT": str(tmp_path)}, check=False)
+    assert "fairseq-train is not on PATH: run '. .venv/bin/activate'" in last_line(result)
+
+
+def test_a_process_of_torchrun_does_not_train_alone(data, tmp_path) -> None:
+    """What fairseq does on one GPU or none if nobody spells out the group."""
+    env = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    result = train(data, tmp_path, "--max-update", "1", env=env, check=False)
+    assert result.returncode == 1
+    assert "WORLD_SIZE is 2, but this process would train a model on its own" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_slurm_job(fake, prepared) -> None:  # noqa: F811
+    """train.sbatch, with an srun that runs the command once and a scontrol that names hosts."""
+    (fake.programs / "srun").write_text('#!/usr/bin/env bash\nshift\nexec "$@"\n')
+    (fake.programs / "scontrol").write_text("#!/usr/bin/env bash\nprintf 'n1\\nn2\\n'\n")
+    for name in ("srun", "scontrol"):
+        os.chmod(fake.programs / name, 0o755)
+    env = {**fake.env(8), "OUT": str(prepared), "SLURM_NNODES": "2", "SLURM_JOB_ID": "7"}
+    env |= {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NODEID": "1"}
+    env |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+    run(["bash", ROOT / "examples" / "wmt14" / "train.sbatch", "en-de"], env=env)
+    (call,) = fake.calls()
+    assert option(call, "--node-rank") == "1"
+    assert option(call, "--nproc-per-node") == "8"
+    assert option(call, "--distributed-world-size") == "16"
+    assert option(call, "--update-freq") == "8"
+    assert (option(call, "--master-addr"), option(call, "--master-port")) == ("n1", "20007")

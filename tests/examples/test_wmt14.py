@@ -1,0 +1,372 @@
+"""examples/wmt14: whole at small size, its hyper-parameters, and what bad input gives."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT, corpus_lines, run
+from . import raw_archives
+from .conftest import option
+
+SCRIPTS = ROOT / "examples" / "wmt14"
+SMALL = {"SMALL": "1", "CPU": "1", "WORKERS": "1"}
+
+
+def script(name: str, *arguments: str, **kwargs):
+    return run(["bash", SCRIPTS / f"{name}.sh", *arguments], **kwargs)
+
+
+def text_as(pair: str, size: int = 400) -> dict[str, list[str]]:
+    """Spanish-English verses passed off as another pair."""
+    other = next(language for language in pair.split("-") if language != "en")
+    return {other: corpus_lines("train", "es")[:size], "en": corpus_lines("train", "en")[:size]}
+
+
+def last_line(result) -> str:
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_small_from_download_to_scores(server, tmp_path) -> None:
+    raw_archives.write("wmt14", "en-fr", server.folder, text_as("en-fr"), server.address)
+    out = tmp_path / "out"
+    env = {**SMALL, "OUT": str(out), "ARCHIVES": str(server.folder / "archives.tsv")}
+
+    # downloads that fail, each by one clear error and without half a file
+    broken = "training-parallel-un.tgz"
+    for fault, message in (
+        ("404", f"download: http://.*/{broken}: the server answers 404 Not Found"),
+        ("truncated", f"{broken} has sha256:.*, expected sha256:.*: removed what was downloaded"),
+        ("dropped", r"the connection broke after \d+ bytes .*run it again to go on"),
+    ):
+        server.faults[broken] = fault
+        result = script("prepare", "en-fr", env=env, check=False)
+        assert result.returncode == 1
+        assert re.search(message, last_line(result)), result.stderr
+        assert not (out / "raw" / broken).exists()
+        assert not list((out / "corpora").glob("un*"))
+    server.faults.clear()
+    result = script("prepare", "en-fr", env=env)
+    assert "== europarl-v7: done already" in result.stdout
+    assert server.ranges[-1:] == [f"bytes={(server.folder / broken).stat().st_size // 2}-"]
+    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*.tmp"))
+
+    # every training sentence is there once, the test sets line by line as they were
+    text = text_as("en-fr")
+    held_out = raw_archives.HELD_OUT
+    for split, start in (("valid", 0), ("test", held_out)):
+        for language, lines in text.items():
+            found = (out / "clean" / f"{split}.{language}").read_text().splitlines()
+            assert found == lines[start : start + held_out]
+    cleaned = json.loads((out / "clean" / "train.clean.json").read_text())
+    assert set(cleaned) == {
+        *("europarl-v7", "commoncrawl", "un", "news-commentary-v9", "giga-fren", "all")
+    }
+    counts = cleaned["all"]
+    assert counts["pairs"] == 400 - 2 * held_out == sum(counts.values()) - counts["pairs"]
+    train = (out / "clean" / "train.en").read_text().splitlines()
+    assert len(train) == counts["kept"]
+    assert set(train) <= set(text["en"][2 * held_out :])
+
+    manifest = json.loads((out / "manifest.json").read_text())
+    entry = manifest["files"]["clean/train.en"]
+    content = (out / "clean" / "train.en").read_bytes()
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (entry["lines"], entry["tokens"]) == (len(train), len(content.split()))
+    assert f"raw/{broken}" in manifest["files"]
+    assert "data-bin/train.en-fr.fr.bin" in manifest["files"]
+    assert manifest["settings"]["vocab_size"] == "500"
+
+    again = script("prepare", "en-fr", env=env).stdout
+    assert [line for line in again.splitlines() if line[:2] == "=="] == [
+        line.removesuffix(": done already") + ": done already"
+        for line in result.stdout.splitlines()
+        if line[:2] == "=="
+    ]
+    other = script("prepare", "en-fr", env={**env, "VOCAB_SIZE": "600"}, check=False)
+    assert "(< then, > now): < vocab_size=500 > vocab_size=600; set OUT" in last_line(other)
+
+    # train, and resume
+    result = script("train", "en-fr", env={**env, "MAX_UPDATE": "2"})
+    assert "update-freq 2 (computed) = 1000 tokens" in result.stdout
+    result = script("train", "en-fr", env={**env, "MAX_UPDATE": "4"})
+    assert "Loaded checkpoint" in result.stdout
+    assert '"num_updates": "4"' in result.stdout.replace("train_num_updates", "num_updates")
+    assert "R-Drop: 2 passes, alpha 5" in (out / "rdrop" / "train.log").read_text()
+    assert list((out / "rdrop" / "tensorboard").rglob("events*"))
+    other = script("train", "en-fr", env={**env, "ALPHA": "3"}, check=False)
+    assert "< 5 > 3; set OUT" in last_line(other)
+
+    # as if a baseline had been evaluated
+    (out / "baseline").mkdir()
+    (out / "baseline" / "hyp.txt").write_text("Y\n" * held_out)
+    scores = script("evaluate", "en-fr", env=env).stdout
+    assert "average of 2" in scores
+    assert "paired bootstrap: BLEU" in scores
+    assert "tokenised BLEU" in scores
+    assert "BLEU|nrefs:1|case:mixed|eff:no|tok:none" in scores
+    assert "the R-Drop paper's 43.95" in scores
+    reference = (out / "rdrop" / "ref.txt").read_text().splitlines()
+    assert reference == text["fr"][held_out : 2 * held_out]
+
+    # a data folder that was made anew, with another dictionary
+    dictionary = out / "data-bin" / "dict.en.txt"
+    dictionary.write_text("".join(reversed(dictionary.read_text().splitlines(keepends=True))))
+    for name in ("train", "evaluate"):
+        result = script(name, "en-fr", env={**env, "MAX_UPDATE": "6"}, check=False)
+        assert result.returncode == 1
+        assert re.search(
+            "dict.en.txt .* is not the dictionary that .* was trained with .* line 1", result.stderr
+        )
+
+
+def test_training_data_by_mtdata(server, tmp_path) -> None:
+    """The real mtdata, which finds statmt.org behind a proxy that has our archives."""
+    text = text_as("en-de", 300)
+    raw_archives.write("wmt14", "en-de", server.folder, text)
+    sacrebleu = tmp_path / "sacrebleu"
+    for folder, name in (("wmt13", "wmt13"), ("wmt14/full", "wmt14_full")):
+        (sacrebleu / folder).mkdir(parents=True)
+        for field in ("src", "ref", "docid", "genre", "origlang"):
+            language = "de" if field == "ref" else "en"
+            lines = "".join(f"{line}\n" for line in text[language][:20])
+            (sacrebleu / folder / f"{name}.en-de.{field}").write_text(lines)
+    # mtdata's own index of Statmt alone: to make that of all its sources takes 20 s
+    index = "import sys, pickle; from mtdata.index import Index, statmt; index = Index(); "
+    index += "statmt.load_all(index); pickle.dump(index, open(sys.argv[1], 'wb'))"
+    (tmp_path / "m").mkdir()
+    run([sys.executable, "-c", index, tmp_path / "m" / f"mtdata.index.{version('mtdata')}.pkl"])
+    ids = "Statmt-europarl_wmt13-7-deu-eng Statmt-commoncrawl_wmt13-1-deu-eng"
+    out = tmp_path / "out"
+    env = {**SMALL, "OUT": str(out), "SOURCE": "mtdata", "MTDATA_IDS": ids}
+    env |= {"http_proxy": server.address, "MTDATA": str(tmp_path / "m"), "no_proxy": ""}
+    env |= {"SACREBLEU": str(sacrebleu), "VOCAB_SIZE": "100000"}  # the rest is tested above
+    result = script("prepare", "en-de", env=env, check=False)
+    assert "sentencepiece cannot make 100000 pieces of this text" in last_line(result)
+    assert not (out / "pieces").exists()
+    for language, lines in text.items():
+        train = lines[2 * raw_archives.HELD_OUT :]
+        found = (out / "corpora" / f"mtdata.{language}").read_text().splitlines()
+        assert found == train[1::5] + train[0::5]  # Common Crawl, Europarl
+        for split in ("valid", "test"):
+            assert (out / "clean" / f"{split}.{language}").read_text().splitlines() == lines[:20]
+
+
+def test_bad_raw_folder(tmp_path) -> None:
+    raw = tmp_path / "raw"
+    text = text_as("en-de", 100)
+    raw_archives.write("wmt14", "en-de", raw, text)
+    env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(tmp_path / "out")}
+
+    def fails(message: str, **settings: str) -> None:
+        result = script("prepare", "en-de", env={**env, **settings}, check=False)
+        assert result.returncode == 1
+        assert re.search(message, last_line(result)), result.stderr
+        assert not list(tmp_path.rglob("*.tmp"))
+
+    # all archives that are missing, at once, with their addresses
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    fails("empty lacks the 5 archive", RAW_DIR=str(empty))
+    result = script("prepare", "en-de", env={**env, "RAW_DIR": str(empty)}, check=False)
+    addresses = re.findall(r"^  \S+  (http\S+)$", result.stderr, re.M)
+    assert "http://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz" in addresses
+    assert len(addresses) == 5
+    fails("no such folder: RAW_DIR=", RAW_DIR=str(tmp_path / "none"))
+
+    # truncated: the checksum finds it or, where there is none, the archive's own
+    crawl = raw / "training-parallel-commoncrawl.tgz"
+    whole = crawl.read_bytes()
+    crawl.write_bytes(whole[: len(whole) // 2])
+    fails("commoncrawl.tgz has sha256:.*, expected sha256:.*truncated or another version")
+    table = raw / "archives.tsv"
+    table.write_text(re.sub("sha256:[0-9a-f]+", "-", table.read_text()))
+    fails("commoncrawl.tgz is truncated or not an archive")
+
+    train = {language: lines[60:] for language, lines in text.items()}
+    name = "commoncrawl.de-en."
+
+    def members(german: list[str]) -> dict[str, str]:
+        english = raw_archives.plain(train["en"])
+        return {f"{name}en": english, f"{name}de": raw_archives.plain(german)}
+
+    raw_archives.write_archive(crawl, members(train["de"][:-3]))
+    fails(r"commoncrawl.de-en.en has 40 sentences but commoncrawl.de-en.de has 37: they must match")
+    raw_archives.write_archive(crawl, members([]))
+    fails("commoncrawl.de-en.de is empty")
+    raw_archives.write_archive(crawl, {f"{name}en": "x\n"})
+    fails("commoncrawl.tgz holds no commoncrawl.de-en.de: is it the original archive")
+    # in latin-1, as a file that somebody has converted
+    train["de"][10] = "Müller"
+    raw_archives.write_archive(crawl, members(train["de"]))
+    content = gzip.decompress(crawl.read_bytes())
+    crawl.write_bytes(gzip.compress(content.replace("ü".encode(), b"\xfc ")))
+    fails("commoncrawl.de-en.de, line 11: byte 0xfc at position 2 is not UTF-8")
+
+
+def test_no_space_left(tmp_path) -> None:
+    """A limit on the size of files stands for a full disk: the system refuses to write on."""
+    raw = tmp_path / "raw"
+    raw_archives.write("wmt14", "en-de", raw, text_as("en-de", 3000))
+    env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(tmp_path / "out")}
+    command = ["bash", "-c", f"ulimit -f 8; exec bash {SCRIPTS}/prepare.sh en-de"]
+    result = run(command, env=env, check=False)
+    assert result.returncode == 1
+    assert re.search("extract_text: .*File too large; nothing was left half-written", result.stderr)
+    assert not list((tmp_path / "out" / "corpora").iterdir())
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """What the shell scripts look at of a prepared folder."""
+    (tmp_path / "out" / "data-bin").mkdir(parents=True)
+    for language in ("en", "de", "fr"):
+        (tmp_path / "out" / "data-bin" / f"dict.{language}.txt").write_text("a 1\n")
+    return tmp_path / "out"
+
+
+PAPER = {
+    "--arch": "transformer_vaswani_wmt_en_de_big",
+    "--criterion": "rdrop",
+    "--rdrop-alpha": "5",
+    "--label-smoothing": "0.1",
+    "--dropout": "0.1",
+    "--attention-dropout": "0.1",
+    "--relu-dropout": "0.1",
+    "--optimizer": "adam",
+    "--adam-betas": "(0.9,0.98)",
+    "--weight-decay": "0.0",
+    "--lr": "1e-3",
+    "--lr-scheduler": "inverse_sqrt",
+    "--warmup-updates": "6000",
+    "--warmup-init-lr": "1e-07",
+    "--max-update": "300000",
+    "--max-tokens": "4096",
+    "--keep-interval-updates": "10",
+}
+
+
+@pytest.mark.parametrize("pair", ["en-de", "en-fr"])
+def test_hyper_parameters(fake, prepared, pair) -> None:
+    """Those of the authors (dropreg/R-Drop, issue 19), for both pairs."""
+    script("train", pair, env={**fake.env(1), "OUT": str(prepared)})
+    (call,) = fake.calls()
+    assert call[:2] == ["fairseq-train", str(prepared / "data-bin")]
+    for name, value in PAPER.items():
+        assert option(call, name) == value, name
+    source, target = pair.split("-")
+    assert (option(call, "--source-lang"), option(call, "--target-lang")) == (source, target)
+    assert option(call, "--user-dir") == str(ROOT / "rdrop_fairseq")
+    assert option(call, "--save-dir") == str(prepared / "rdrop")
+    assert {"--share-all-embeddings", "--fp16", "--no-epoch-checkpoints"} <= set(call)
+    assert (prepared / "rdrop" / "dict.en.txt").is_file()
+
+
+def test_baseline_differs_in_the_criterion_alone(fake, prepared) -> None:
+    env = {**fake.env(1), "OUT": str(prepared), "RUN": "x"}
+    script("train", "en-de", env=env)
+    shutil.rmtree(prepared / "x")
+    script("train", "en-de", env={**env, "CRITERION": "baseline"})
+    ours, baseline = fake.calls()
+    start = ours.index("--criterion")
+    assert ours[start + 1 : start + 4] == ["rdrop", "--rdrop-alpha", "5"]
+    ours[start + 1 : start + 4] = ["label_smoothed_cross_entropy"]
+    assert ours == baseline
+    assert option(baseline, "--user-dir") == str(ROOT / "rdrop_fairseq")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "machines", "max_tokens", "update_freq", "effective"),
+    [
+        (1, 1, 4096, 128, 524288),
+        (4, 1, 4096, 32, 524288),
+        (8, 1, 4096, 16, 524288),
+        (8, 2, 4096, 8, 524288),
+        (3, 1, 3000, 59, 531000),
+        (8, 16, 8192, 1, 1048576),
+    ],
+)
+def test_effective_batch(
+    fake, prepared, gpus, machines, max_tokens, update_freq, effective
+) -> None:
+    env = {**fake.env(gpus), "OUT": str(prepared), "MAX_TOKENS": str(max_tokens)}
+    env |= {"NNODES": str(machines), "MASTER_ADDR": "first"}
+    result = script("train", "en-de", env=env)
+    assert f"update-freq {update_freq} (computed) = {effective} tokens" in result.stdout
+    assert "the paper's: 524288" in result.stdout
+    assert ("note: one batch" in result.stdout) == (effective > 2 * 500_000)
+    (call,) = fake.calls()
+    assert option(call, "--update-freq") == str(update_freq)
+    assert option(call, "--max-tokens") == str(max_tokens)
+    assert option(call, "--distributed-world-size") == str(gpus * machines)
+
+
+def test_evaluate_arguments(fake, prepared) -> None:
+    """Beam 4 and length penalty 0.6; the fake generates nothing, which is an error."""
+    run_folder = prepared / "rdrop"
+    run_folder.mkdir()
+    (run_folder / "checkpoint_last.pt").touch()
+    (run_folder / "checkpoint_best.pt").touch()
+    shutil.copy(prepared / "data-bin" / "dict.de.txt", run_folder)
+    (prepared / "prepare.settings").write_text("bpe=moses\n")
+    (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
+    (prepared / "clean").mkdir()
+    (prepared / "clean" / "test.de").write_text("x\n")
+    env = {**fake.env(1), "OUT": str(prepared), "AVERAGE": "0"}
+    result = script("evaluate", "en-de", env=env, check=False)
+    assert "printed no translations" in result.stderr
+    (call,) = fake.calls()
+    assert option(call, "--path") == str(run_folder / "checkpoint_best.pt")
+    assert (option(call, "--beam"), option(call, "--lenpen")) == ("4", "0.6")
+    assert option(call, "--post-process") == "subword_nmt"
+
+
+@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ([], {}, "expected a language pair, en-de or en-fr, got 0 arguments"),
+        (["de-fr"], {}, "unknown pair de-fr: WMT14 is en-de or en-fr here"),
+    ],
+)
+def test_wrong_arguments(name, arguments, settings, message) -> None:
+    result = script(name, *arguments, env=settings, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"wmt14/{name}: {message}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("prepare", {"BPE": "words"}, "BPE must be sentencepiece or moses, got 'words'"),
+        ("prepare", {"SOURCE": "opus"}, "SOURCE must be archives or mtdata, got 'opus'"),
+        ("prepare", {"WORKERS": "x"}, "WORKERS must be a whole number of at least 1, got 'x'"),
+        ("train", {"CRITERION": "ce"}, "CRITERION must be rdrop or baseline, got 'ce'"),
+        ("train", {"MAX_TOKENS": "4k"}, "MAX_TOKENS must be a whole number .* got '4k'"),
+        ("train", {"OUT": "/nowhere"}, "no data in /nowhere/data-bin: run prepare.sh first"),
+        ("evaluate", {"OUT": "/nowhere"}, "no data in /nowhere/data-bin: run prepare.sh first"),
+    ],
+)
+def test_wrong_settings(fake, tmp_path, name, settings, message) -> None:
+    env = {**fake.env(1), "OUT": str(tmp_path / "out"), **settings}
+    result = script(name, "en-de", env=env, check=False)
+    assert result.returncode == 1
+    assert re.search(message, last_line(result)), result.stderr
+    assert fake.calls() == []
+
+
+@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
+def test_help(name) -> None:
+    text = script(name, "--help").stdout
+    assert f"bash examples/wmt14/{name}.sh en-de|en-fr" in text
+    assert "default: runs/wmt14.PAIR" in text
+    assert "set -euo" not in text
