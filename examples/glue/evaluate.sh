@@ -15,13 +15,11 @@
 #   OUT           where train.sh wrote                      default: runs/glue
 set -euo pipefail
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "evaluate: $*" >&2
-  exit 1
-}
-# shellcheck source=examples/glue/settings.sh
-source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=glue/evaluate
+source "$root/scripts/recipe.sh"
+source "$root/examples/glue/settings.sh"
+
 read_arguments "$@"
 [[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
 shopt -s nullglob

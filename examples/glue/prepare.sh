@@ -24,19 +24,17 @@
 #   SMALL_DIR      what --small fetches          default: $OUT/small
 set -euo pipefail
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "prepare: $*" >&2
-  exit 1
-}
-# shellcheck source=examples/glue/settings.sh
-source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=glue/prepare
+source "$root/scripts/recipe.sh"
+source "$root/examples/glue/settings.sh"
+
 read_arguments "$@"
 MAX_POSITIONS=${MAX_POSITIONS:-512}
 WORKERS=${WORKERS:-2}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
-[[ $MAX_POSITIONS =~ ^[1-9][0-9]*$ ]] || die "MAX_POSITIONS must be a whole number, got $MAX_POSITIONS"
-[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number, got $WORKERS"
+require_number MAX_POSITIONS 1
+require_number WORKERS 1
 
 if $small; then
   [[ -f $ROBERTA_PATH ]] || python "$glue/fetch_small.py" minilm "$SMALL_DIR"

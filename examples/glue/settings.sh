@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034  # those who source this use what it sets
+# shellcheck disable=SC2034,SC2154  # those who source this use what it sets, and set root
 #
-# Sourced by prepare.sh, train.sh and evaluate.sh: their arguments, and the settings of a task.
-# The caller defines usage and die.
+# Sourced by prepare.sh, train.sh and evaluate.sh, after scripts/recipe.sh: their arguments, and
+# the folders of a task.
 
-glue=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$glue/../.." && pwd)
+glue=$root/examples/glue
 
 # read_arguments [--small] TASK: sets TASK, small and the folders of what the scripts write
 read_arguments() {
@@ -23,8 +22,7 @@ read_arguments() {
     shift
   done
   [[ -n $TASK ]] || die "name a task: MNLI, QNLI, QQP, RTE, SST-2, MRPC, CoLA or STS-B; see --help"
-  command -v fairseq-train >/dev/null ||
-    die "fairseq-train is not on PATH: run 'bash scripts/setup.sh && . .venv/bin/activate' first"
+  require_program python fairseq-train
 
   OUT=${OUT:-$root/runs/glue}
   GLUE_DIR=${GLUE_DIR:-} TSV_DIR=${TSV_DIR:-}

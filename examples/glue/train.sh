@@ -23,15 +23,12 @@
 #   OUT            where to write                                          default: runs/glue
 set -euo pipefail
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "train: $*" >&2
-  exit 1
-}
-# shellcheck source=examples/glue/settings.sh
-source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
-# shellcheck source=scripts/launch.sh
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=glue/train
+source "$root/scripts/recipe.sh"
 source "$root/scripts/launch.sh"
+source "$root/examples/glue/settings.sh"
+
 read_arguments "$@"
 need_encoder
 [[ -d $data ]] || die "$data does not exist: run prepare.sh $TASK first"
@@ -120,7 +117,7 @@ else
 fi
 settings+=" --lr $LR --warmup-updates $WARMUP --total-num-update $UPDATES --max-update $UPDATES"
 settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
-launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ, ${NGPU} x ${NNODES} processes ${TRAIN_ARGS}"
+launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
 ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
 ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 
@@ -130,11 +127,7 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67
 export PYTHONWARNINGS=ignore
 for seed in $SEED; do
   run=$runs/seed$seed
-  mkdir -p "$run"
-  if [[ -f $run/settings && $(<"$run/settings") != "$settings $launched" ]]; then
-    die "$run was trained with '$(<"$run/settings")', not '$settings $launched': give another OUT, or remove it"
-  fi
-  echo "$settings $launched" >"$run/settings"
+  keep_settings "$run/settings" "$settings $launched"
   if [[ -f $run/done ]]; then
     echo "$run is trained already"
     continue
