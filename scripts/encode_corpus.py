@@ -23,10 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import sacremoses
 import sentencepiece
-from subword_nmt.apply_bpe import BPE
-from subword_nmt.learn_bpe import learn_bpe
 from text_files import InputError, command_line, parallel_map, read_lines, writing
 
 SPLITS = ("train", "valid", "test")
@@ -40,6 +37,8 @@ def convert(line: str) -> str:
 
 
 def set_tokeniser(language: str, lowercase: bool) -> None:
+    import sacremoses  # this and subword-nmt: of the extra "recipes"
+
     global _convert
     normalise = sacremoses.MosesPunctNormalizer(language).normalize
     tokenise = sacremoses.MosesTokenizer(language).tokenize
@@ -50,6 +49,8 @@ def set_tokeniser(language: str, lowercase: bool) -> None:
 
 
 def set_codes(path: Path) -> None:
+    from subword_nmt.apply_bpe import BPE
+
     global _convert
     with path.open(encoding="utf-8") as codes:
         _convert = BPE(codes).process_line
@@ -109,6 +110,8 @@ def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Nam
 
 def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
     """Write the pieces of ``text`` to ``folder``, by byte-pair codes learnt on it, tokenised."""
+    from subword_nmt.learn_bpe import learn_bpe
+
     words: Counter[str] = Counter()
     for split in SPLITS:
         for language in args.languages:

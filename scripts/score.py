@@ -19,7 +19,6 @@ import re
 import sys
 from pathlib import Path
 
-import sacremoses
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
@@ -64,6 +63,8 @@ def tokenised_bleu(
     hypothesis: list[str], reference: list[str], language: str, lowercase: bool, split: bool
 ) -> dict[str, float | str]:
     """BLEU on Moses tokens, as multi-bleu.perl and fairseq-score count it."""
+    import sacremoses  # of the extra "recipes"
+
     tokeniser = sacremoses.MosesTokenizer(language)
     sides = []
     for lines in (hypothesis, reference):
