@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bpe(tmp_path_factory.mktemp("bpe"), corpus_lines("valid", "en"))
 
 
-def test_published_pieces(main, tmp_path, capsys) -> None:
+def test_published_pieces(main, tmp_path) -> None:
     """The example of fairseq's BART and RoBERTa READMEs, downloaded and checked."""
     served = tmp_path / "served"
     served.mkdir()
@@ -40,9 +40,9 @@ def test_published_pieces(main, tmp_path, capsys) -> None:
     text, pieces = tmp_path / "text", tmp_path / "pieces"
     text.write_text("Hello world!\n\nHello world!")
     options = ["--bpe-dir", tmp_path / "bpe", "--download", "--url", served.as_uri()]
-    main(*options, text, pieces)
+    main(*options, text, pieces, text, tmp_path / "again")
     assert pieces.read_text() == "15496 995 0\n\n15496 995 0\n"
-    assert "published" not in capsys.readouterr().err
+    assert (tmp_path / "again").read_text() == pieces.read_text()
 
     # a download that is not what it should be is not kept
     (served / "vocab.bpe").write_text("#version: 0.2\n")
@@ -61,9 +61,8 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     lines[3] = lines[599] = ""
     lines[4] = "a \u2028 b \x85 \u00a1\U0001f600!"  # nothing but a newline ends a line
     (tmp_path / "text").write_bytes(("\r\n".join(lines) + "\r\n").encode())
-    options = ["--bpe-dir", small, "--workers", "3"]
-    result = run([*BPE, *options, tmp_path / "text", tmp_path / "pieces"])
-    assert result.stderr.count("is not GPT-2's published one") == 2
+    options = ["--bpe-dir", small, "--own-bpe", "--workers", "3"]
+    run([*BPE, *options, tmp_path / "text", tmp_path / "pieces"])
     encoder = get_encoder(small / "encoder.json", small / "vocab.bpe")
     expected = [" ".join(map(str, encoder.encode(line.strip()))) for line in lines]
     assert (tmp_path / "pieces").read_text().split("\n") == [*expected, ""]
@@ -71,7 +70,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     # in decoding, symbols that are no pieces are left out
     symbols = " <unk> <mask> madeupword0001 99999999\n"
     (tmp_path / "pieces").write_text("".join(line + symbols for line in expected))
-    main("--bpe-dir", small, "--decode", tmp_path / "pieces", tmp_path / "back")
+    main("--bpe-dir", small, "--own-bpe", "--decode", tmp_path / "pieces", tmp_path / "back")
     expected = [" ".join(line.split()) for line in lines]
     assert (tmp_path / "back").read_bytes().decode().split("\n") == [*expected, ""]
     assert not list(tmp_path.glob("*.tmp"))
@@ -82,6 +81,8 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     [
         ("no file", "no such file: .*text"),
         ("no bpe", "lacks encoder.json and vocab.bpe: give --download"),
+        ("other bpe", "encoder.json is not GPT-2's published one .*give --download, or"),
+        ("odd", "expected INPUT OUTPUT pairs, got 3 files"),
         ("broken", "cannot read .*encoder.json .*give --download"),
         ("unreachable", "cannot download file:///nowhere/encoder.json"),
         ("workers", "--workers must be at least 1, got 0"),
@@ -90,7 +91,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     ],
 )
 def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
-    text, folder, out, options = tmp_path / "text", small, tmp_path / "out", []
+    text, folder, out, options = tmp_path / "text", small, tmp_path / "out", ["--own-bpe"]
     if case != "no file":
         text.write_bytes(b"caf\xe9\n" if case == "latin-1" else b"text\n")
     if case in ("no bpe", "unreachable", "broken"):
@@ -103,6 +104,10 @@ def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
         options = ["--download", "--url", "file:///nowhere"]
     elif case == "workers":
         options = ["--workers", "0"]
+    elif case == "other bpe":
+        options = []
+    elif case == "odd":
+        options = [text]
     elif case == "folder":
         out = tmp_path / "none" / "out"
     with pytest.raises(SystemExit) as stopped:
