@@ -13,8 +13,6 @@
 #   DATASET     cnn_dm or xsum                              default: cnn_dm
 #   CRITERION   rdrop or baseline: whose checkpoint         default: rdrop
 #   OUT         where prepare.sh wrote                      default: runs/$DATASET
-#   RAW_DIR     as given to prepare.sh                      default: $OUT/raw
-#   GPT2_BPE    as given to prepare.sh                      default: $OUT/gpt2_bpe
 #   DIR         where to write                              default: test/ beside the checkpoint
 #   BASELINE    another model's hyp.txt, to compare with    default: none
 #   SHARDS      parts of the test set                       default: 8; SMALL: 2
@@ -42,8 +40,6 @@ esac
 source "$here/settings.sh"
 
 checkpoint=${1:-$OUT/$CRITERION/checkpoint_best.pt}
-RAW_DIR=${RAW_DIR:-$OUT/raw}
-GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
 DIR=${DIR:-$(dirname "$checkpoint")/test}
 BASELINE=${BASELINE:-}
 CPU=${CPU:-0}
@@ -65,7 +61,7 @@ done
 [[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
 need fairseq-generate
 [[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
-for file in "$RAW_DIR/test.source" "$RAW_DIR/test.target" ${BASELINE:+"$BASELINE"}; do
+for file in "$OUT/raw/test.source" "$OUT/raw/test.target" ${BASELINE:+"$BASELINE"}; do
   [[ -f $file ]] || die "no such file: $file"
 done
 compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: run prepare.sh"
@@ -73,37 +69,42 @@ compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: 
 # shards of another checkpoint, or searched otherwise, must not be mixed
 keep_settings "$DIR" "$checkpoint $(stat -c '%s %Y' "$checkpoint") shards $SHARDS batch $BATCH_SIZE \
 beam $BEAM lenpen $LENPEN length $MIN_LEN to $MAX_LEN"
-precision=(--fp16) progress=none
+precision=(--fp16)
 ((!CPU)) || precision=(--cpu)
-[[ ! -t 2 ]] || progress=tqdm
+documents=$(wc -l <"$OUT/raw/test.source")
+progress=(cat)
+[[ ! -t 2 ]] || progress=(python -m tqdm --total "$((documents / SHARDS))" --unit " summaries")
 for ((shard = 0; shard < SHARDS; shard++)); do
   part=$DIR/shard.$shard
   [[ ! -f $part ]] || continue
   echo "summarising part $((shard + 1)) of $SHARDS" >&2
-  fairseq-generate "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
-    --task translation --source-lang source --target-lang target --truncate-source \
-    --gen-subset test --num-shards "$SHARDS" --shard-id "$shard" --batch-size "$BATCH_SIZE" \
+  # fairseq-generate takes its part from the rank; it does not look at --num-shards and --shard-id.
+  # What is wanted of its output are lines of the form H-12<tab>score<tab>pieces
+  PYTHONUNBUFFERED=1 fairseq-generate "$OUT/bin" --user-dir "$root/rdrop_fairseq" \
+    --path "$checkpoint" --task translation --source-lang source --target-lang target \
+    --truncate-source --gen-subset test --batch-size "$BATCH_SIZE" \
+    --distributed-world-size "$SHARDS" --distributed-rank "$shard" \
     --required-batch-size-multiple 1 \
     --beam "$BEAM" --lenpen "$LENPEN" --max-len-b "$MAX_LEN" --min-len "$MIN_LEN" \
-    --no-repeat-ngram-size 3 "${precision[@]}" --log-format "$progress" >"$part.log" ||
-    die "fairseq-generate failed: its message is above, what it printed before in $part.log"
-  # lines of the form H-12<tab>score<tab>pieces
-  { grep '^H-' "$part.log" || true; } >"$part.tmp"
-  mv "$part.tmp" "$part" && rm "$part.log"
+    --no-repeat-ngram-size 3 "${precision[@]}" --log-format none 2>"$part.err" |
+    { grep --line-buffered '^H-' || true; } | "${progress[@]}" >"$part.tmp" || {
+    tail -n 1 "$part.err" >&2
+    die "fairseq-generate failed: its last line is above, all in $part.err"
+  }
+  mv "$part.tmp" "$part" && rm "$part.err"
 done
 
 # batches come by length: back to the order of the test set
-sed 's/^H-//' "$DIR"/shard.* | sort -n -k1,1 >"$DIR/all"
-documents=$(wc -l <"$RAW_DIR/test.source")
+sed 's/^H-//' "$DIR"/shard.*[0-9] | sort -n -k1,1 >"$DIR/all"
 [[ $(cut -f1 "$DIR/all") == "$(seq 0 $((documents - 1)))" ]] ||
-  die "there are $(wc -l <"$DIR/all") summaries for the $documents documents of $RAW_DIR/test.source: is it the one that prepare.sh was given?"
+  die "there are $(wc -l <"$DIR/all") summaries for the $documents documents of $OUT/raw/test.source: has it changed since prepare.sh?"
 cut -f3- "$DIR/all" >"$DIR/hyp.bpe" && rm "$DIR/all"
-python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
+python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" "${bpe[@]}" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
 rm "$DIR/hyp.bpe"
-cp "$RAW_DIR/test.target" "$DIR/ref.txt"
+cp "$OUT/raw/test.target" "$DIR/ref.txt"
 
 echo "first $lead sentence(s) of each document:"
-python "$here/sentences.py" --lead "$lead" "$RAW_DIR/test.source" "$DIR/lead.txt"
+python "$here/sentences.py" --lead "$lead" "$OUT/raw/test.source" "$DIR/lead.txt"
 python "$here/score_rouge.py" --hypothesis "$DIR/lead.txt" --reference "$DIR/ref.txt" --json "$DIR/lead.json"
 echo "$checkpoint:"
 python "$here/score_rouge.py" --hypothesis "$DIR/hyp.txt" --reference "$DIR/ref.txt" \

@@ -36,11 +36,12 @@ source "$here/settings.sh"
 RAW_DIR=${RAW_DIR:-}
 BART_DIR=${BART_DIR:-}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
-MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$((SMALL ? 64 : 1024))}
+positions=$((SMALL ? 64 : 1024)) # of the model
+MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$positions}
 WORKERS=${WORKERS:-$(nproc)}
 [[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
-[[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -le 1024 ]] ||
-  die "MAX_TOKENS_OF_TEXT must be from 1 to 1024 (BART's positions), got '$MAX_TOKENS_OF_TEXT'"
+[[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -ge 2 && $MAX_TOKENS_OF_TEXT -le $positions ]] ||
+  die "MAX_TOKENS_OF_TEXT must be from 2 to $positions (the model's positions), got '$MAX_TOKENS_OF_TEXT'"
 need fairseq-preprocess
 if ((SMALL)); then
   [[ -n $RAW_DIR ]] || die "SMALL=1 needs RAW_DIR; package_descriptions.py can make one"
@@ -50,16 +51,16 @@ else
   [[ -f $BART_DIR/dict.txt ]] || die "BART_DIR ($BART_DIR) holds no dict.txt"
 fi
 
-keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR tokens=$MAX_TOKENS_OF_TEXT"
-
-if [[ -z $RAW_DIR ]]; then
-  RAW_DIR=$OUT/raw
-  [[ -d $RAW_DIR ]] || python "$here/export_dataset.py" --dataset "$DATASET" --out "$RAW_DIR"
+corpus=${RAW_DIR:-$OUT/raw}
+if ! [[ -n $RAW_DIR || -d $corpus ]]; then
+  python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
 fi
-[[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$RAW_DIR"
+[[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
+keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR tokens=$MAX_TOKENS_OF_TEXT"
+link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
-  python "$root/scripts/learn_bpe.py" --size 4000 --out "$GPT2_BPE" "$RAW_DIR"/train.{source,target}
+  python "$root/scripts/learn_bpe.py" --size 4000 --out "$GPT2_BPE" "$corpus"/train.{source,target}
 fi
 
 mkdir -p "$OUT/bpe"
@@ -67,13 +68,14 @@ files=({train,val,test}.{source,target})
 to_encode=()
 for file in "${files[@]}"; do
   [[ -f $OUT/bpe/$file.whole || -f $OUT/bpe/$file ]] ||
-    to_encode+=("$RAW_DIR/$file" "$OUT/bpe/$file.whole")
+    to_encode+=("$corpus/$file" "$OUT/bpe/$file.whole")
 done
 if ((${#to_encode[@]})); then
   bpe=(--download)
   ((!SMALL)) || bpe=(--own-bpe)
   python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
     "${to_encode[@]}"
+  link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh
 fi
 longest=$((MAX_TOKENS_OF_TEXT - 1)) # and the </s> that fairseq adds
 for file in "${files[@]}"; do
@@ -93,10 +95,11 @@ if ! [[ -d $OUT/bin ]]; then
     --trainpref "$OUT/bpe/train" --validpref "$OUT/bpe/val" --testpref "$OUT/bpe/test" \
     --destdir "$OUT/bin.tmp" --workers "$WORKERS" >"$OUT/preprocess.log" 2>&1 ||
     die "fairseq-preprocess failed; see $OUT/preprocess.log"
-  # GPT-2's pieces are all in BART's dictionary
-  unknown=$(grep -o '[0-9.]*% replaced' "$OUT/preprocess.log" | sort -n | tail -n 1)
-  awk -v unknown="${unknown%\%*}" 'BEGIN {exit unknown > 1}' ||
-    die "$unknown by <unk>: the dictionary is not one of the pieces in $GPT2_BPE"
+  if ! ((SMALL)); then # GPT-2's pieces are all in BART's dictionary
+    unknown=$(grep -o '[0-9.]*% replaced' "$OUT/preprocess.log" | sort -n | tail -n 1)
+    awk -v unknown="${unknown%\%*}" 'BEGIN {exit unknown > 1}' ||
+      die "$unknown by <unk>: $BART_DIR/dict.txt is not BART's dictionary"
+  fi
   mv "$OUT/bin.tmp" "$OUT/bin"
 fi
 echo "ready to train on: $OUT/bin"

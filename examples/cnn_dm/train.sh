@@ -61,7 +61,7 @@ else
   if [[ $DATASET == cnn_dm ]]; then
     tokens=65536 UPDATES=${UPDATES:-20000}
   else
-    tokens=32512 UPDATES=${UPDATES:-10000}
+    tokens=32768 UPDATES=${UPDATES:-15000}
   fi
   LR=${LR:-3e-5} MAX_TOKENS=${MAX_TOKENS:-1024}
   start=(--restore-file "$BART_PATH" --reset-optimizer --reset-dataloader --reset-meters
@@ -94,4 +94,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" \
   --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
-  --log-format "$progress" --log-file "$SAVE_DIR/train.log"
+  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr

@@ -9,7 +9,6 @@
 #
 # Settings (environment variables):
 #   MODEL, CRITERION, SEED, OUT, SMALL   as given to train.sh
-#   RAW_DIR            as given to prepare.sh                  default: $OUT/raw
 #   SUBSET             test or valid                           default: test
 #   TOKENS_PER_SAMPLE  tokens that the model sees at once      default: gpt 512, adaptive 3072,
 #                                                              SMALL 128
@@ -36,7 +35,6 @@ esac
 source "$here/settings.sh"
 
 checkpoint=${1:-$SAVE_DIR/checkpoint_best.pt}
-RAW_DIR=${RAW_DIR:-$OUT/raw}
 SUBSET=${SUBSET:-test}
 CPU=${CPU:-0}
 if ((SMALL)); then
@@ -55,21 +53,21 @@ done
   die "CONTEXT_WINDOW must be below TOKENS_PER_SAMPLE ($TOKENS_PER_SAMPLE), got '$CONTEXT_WINDOW'"
 need fairseq-eval-lm
 [[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
-[[ -f $RAW_DIR/wiki.$SUBSET.tokens ]] ||
-  die "no such file: $RAW_DIR/wiki.$SUBSET.tokens; set RAW_DIR as for prepare.sh"
+[[ -f $OUT/raw/wiki.$SUBSET.tokens ]] ||
+  die "no such file: $OUT/raw/wiki.$SUBSET.tokens: run prepare.sh"
 [[ -s $OUT/bin/$SUBSET.bin ]] || die "$OUT/bin holds no $SUBSET set: run prepare.sh"
 
 device=()
 ((!CPU)) || device=(--cpu)
 folder=$(dirname "$checkpoint")
 log=$folder/eval.$SUBSET.log
-progress=none
-[[ ! -t 2 ]] || progress=tqdm
 fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
   --gen-subset "$SUBSET" --sample-break-mode none --tokens-per-sample "$TOKENS_PER_SAMPLE" \
   --context-window "$CONTEXT_WINDOW" --batch-size "$BATCH_SIZE" --required-batch-size-multiple 1 \
-  "${device[@]}" --log-format "$progress" >"$log.tmp" ||
-  die "fairseq-eval-lm failed: its message is above, what it printed before in $log.tmp"
+  "${device[@]}" --log-format simple >"$log.tmp" 2>&1 || {
+  tail -n 1 "$log.tmp" >&2
+  die "fairseq-eval-lm failed: its last line is above, all in $log.tmp"
+}
 mv "$log.tmp" "$log"
-python "$here/word_perplexity.py" --log "$log" --text "$RAW_DIR/wiki.$SUBSET.tokens" \
+python "$here/word_perplexity.py" --log "$log" --text "$OUT/raw/wiki.$SUBSET.tokens" \
   --json "$folder/perplexity.$SUBSET.json"

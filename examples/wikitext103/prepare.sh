@@ -38,22 +38,22 @@ for split in ${RAW_DIR:+train valid test}; do
   [[ -s $RAW_DIR/wiki.$split.tokens ]] ||
     die "RAW_DIR ($RAW_DIR) lacks wiki.$split.tokens, or it is empty"
 done
-keep_settings "$OUT" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
-
-if [[ -z $RAW_DIR ]]; then
-  RAW_DIR=$OUT/raw
-  [[ -d $RAW_DIR ]] || python "$here/export_dataset.py" --out "$RAW_DIR"
+corpus=${RAW_DIR:-$OUT/raw}
+if ! [[ -n $RAW_DIR || -d $corpus ]]; then
+  python "$here/export_dataset.py" --out "$corpus"
 fi
+keep_settings "$OUT" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
+link "$corpus" "$OUT/raw" # for evaluate.sh
 
-text=$RAW_DIR
+text=$corpus
 if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
   text=$OUT/pieces
   [[ -d $OUT/gpt2_bpe ]] ||
-    python "$root/scripts/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$RAW_DIR/wiki.train.tokens"
+    python "$root/scripts/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$corpus/wiki.train.tokens"
   mkdir -p "$text"
   files=()
   for split in train valid test; do
-    files+=("$RAW_DIR/wiki.$split.tokens" "$text/wiki.$split.tokens")
+    files+=("$corpus/wiki.$split.tokens" "$text/wiki.$split.tokens")
   done
   python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --own-bpe --workers "$WORKERS" "${files[@]}"
 fi

@@ -80,4 +80,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   --task language_modeling --sample-break-mode none --skip-invalid-size-inputs-valid-test \
   "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
-  --log-format "$progress" --log-file "$SAVE_DIR/train.log"
+  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr
