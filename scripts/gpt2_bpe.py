@@ -36,11 +36,12 @@ SHA256 = {
 CHUNK = 256  # lines that a process takes at a time
 
 
-def find_bpe(folder: Path, own_bpe: bool = False) -> tuple[Path, Path]:
+def find_bpe(folder: Path, published: bool = False) -> tuple[Path, Path]:
     """encoder.json and vocab.bpe in ``folder``.
 
-    Exits with one sentence if one is missing or, unless ``own_bpe``, not GPT-2's published
-    one: with other pieces, published weights would be trained on nonsense.
+    Exits with one sentence if one is missing. Files other than GPT-2's published ones are
+    for models trained from scratch: they are refused if ``published``, else a note on stderr
+    says so.
     """
     paths = folder / "encoder.json", folder / "vocab.bpe"
     missing = [path.name for path in paths if not path.is_file()]
@@ -49,12 +50,14 @@ def find_bpe(folder: Path, own_bpe: bool = False) -> tuple[Path, Path]:
             f"gpt2_bpe: {folder} lacks {' and '.join(missing)}: "
             f"give --download, or put there those of {PUBLISHED_AT}/"
         )
-    for path in paths:
-        if not own_bpe and _sha256(path.read_bytes()) != SHA256[path.name]:
-            sys.exit(
-                f"gpt2_bpe: {path} is not GPT-2's published one (its SHA-256 differs): remove it "
-                "and give --download, or give --own-bpe for a model trained from scratch"
-            )
+    other = [path for path in paths if _sha256(path.read_bytes()) != SHA256[path.name]]
+    if other and published:
+        sys.exit(
+            f"gpt2_bpe: {other[0]} is not GPT-2's published one (its SHA-256 differs), which "
+            "published weights need: remove it and give --download"
+        )
+    if other:
+        print(f"gpt2_bpe: {folder} holds a BPE of its own, not GPT-2's", file=sys.stderr)
     return paths
 
 
@@ -160,7 +163,9 @@ def main() -> None:
         "--download", action="store_true", help="fetch GPT-2's files where the folder lacks them"
     )
     parser.add_argument(
-        "--own-bpe", action="store_true", help="allow another BPE than GPT-2's published one"
+        "--published",
+        action="store_true",
+        help="refuse another BPE than GPT-2's: for use with BART's or RoBERTa's published weights",
     )
     parser.add_argument(
         "--url", default=PUBLISHED_AT, help="where --download finds them; default: %(default)s"
@@ -181,7 +186,7 @@ def main() -> None:
             sys.exit(f"gpt2_bpe: no such folder to write to: {output.absolute().parent}")
     if args.download:
         download_bpe(args.bpe_dir, args.url)
-    paths = find_bpe(args.bpe_dir, args.own_bpe)
+    paths = find_bpe(args.bpe_dir, args.published)
     _encoder(*paths)  # a broken file is found here; processes that are forked share it
     function = functools.partial(decode if args.decode else encode, paths=paths)
     for source, output in pairs:

@@ -44,10 +44,9 @@ DIR=${DIR:-$(dirname "$checkpoint")/test}
 BASELINE=${BASELINE:-}
 CPU=${CPU:-0}
 BATCH_SIZE=${BATCH_SIZE:-32}
-bpe=()
 if ((SMALL)); then
   SHARDS=${SHARDS:-2} BEAM=${BEAM:-4} LENPEN=${LENPEN:-1.0} MAX_LEN=${MAX_LEN:-40} MIN_LEN=${MIN_LEN:-1}
-  lead=1 bpe=(--own-bpe)
+  lead=1
 elif [[ $DATASET == cnn_dm ]]; then
   SHARDS=${SHARDS:-8} BEAM=${BEAM:-4} LENPEN=${LENPEN:-2.0} MAX_LEN=${MAX_LEN:-140} MIN_LEN=${MIN_LEN:-55}
   lead=3
@@ -99,7 +98,7 @@ sed 's/^H-//' "$DIR"/shard.*[0-9] | sort -n -k1,1 >"$DIR/all"
 [[ $(cut -f1 "$DIR/all") == "$(seq 0 $((documents - 1)))" ]] ||
   die "there are $(wc -l <"$DIR/all") summaries for the $documents documents of $OUT/raw/test.source: has it changed since prepare.sh?"
 cut -f3- "$DIR/all" >"$DIR/hyp.bpe" && rm "$DIR/all"
-python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" "${bpe[@]}" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
+python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
 rm "$DIR/hyp.bpe"
 cp "$OUT/raw/test.target" "$DIR/ref.txt"
 

@@ -56,7 +56,8 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
-keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR tokens=$MAX_TOKENS_OF_TEXT"
+keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
+GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
@@ -71,8 +72,8 @@ for file in "${files[@]}"; do
     to_encode+=("$corpus/$file" "$OUT/bpe/$file.whole")
 done
 if ((${#to_encode[@]})); then
-  bpe=(--download)
-  ((!SMALL)) || bpe=(--own-bpe)
+  bpe=()
+  ((SMALL)) || bpe=(--download --published)
   python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
     "${to_encode[@]}"
   link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh

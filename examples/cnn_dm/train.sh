@@ -11,11 +11,12 @@
 #   BART_DIR    folder of the unpacked bart.large.tar.gz
 #   BART_PATH   BART's weights                              default: $BART_DIR/model.pt
 #   UPDATES     updates of training                         default: 20000; xsum: 15000
+#               (of which 500 warm-up; a tenth if UPDATES is below 5000)
 #   LR          peak learning rate                          default: 3e-5
 #   SEED        seed of batches and dropout                 default: 1
 #   MAX_TOKENS  tokens in a batch of one GPU, >= 1024       default: 1024
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
-#               see scripts/launch.sh; an update has 65,536 tokens (xsum: 32,512) on any number
+#               see scripts/launch.sh; an update has 65,536 tokens (xsum: 32,768) on any number
 #   OUT         where prepare.sh wrote                      default: runs/$DATASET
 #   SAVE_DIR    where to write                              default: $OUT/$CRITERION
 #   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;

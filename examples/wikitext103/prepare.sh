@@ -55,7 +55,7 @@ if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
   for split in train valid test; do
     files+=("$corpus/wiki.$split.tokens" "$text/wiki.$split.tokens")
   done
-  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --own-bpe --workers "$WORKERS" "${files[@]}"
+  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
 fi
 if ! [[ -d $OUT/bin ]]; then
   rm -rf "$OUT/bin.tmp"

@@ -39,7 +39,7 @@ def test_published_pieces(main, tmp_path) -> None:
     published_bpe(served)
     text, pieces = tmp_path / "text", tmp_path / "pieces"
     text.write_text("Hello world!\n\nHello world!")
-    options = ["--bpe-dir", tmp_path / "bpe", "--download", "--url", served.as_uri()]
+    options = ["--bpe-dir", tmp_path / "bpe", "--published", "--download", "--url", served.as_uri()]
     main(*options, text, pieces, text, tmp_path / "again")
     assert pieces.read_text() == "15496 995 0\n\n15496 995 0\n"
     assert (tmp_path / "again").read_text() == pieces.read_text()
@@ -61,7 +61,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     lines[3] = lines[599] = ""
     lines[4] = "a \u2028 b \x85 \u00a1\U0001f600!"  # nothing but a newline ends a line
     (tmp_path / "text").write_bytes(("\r\n".join(lines) + "\r\n").encode())
-    options = ["--bpe-dir", small, "--own-bpe", "--workers", "3"]
+    options = ["--bpe-dir", small, "--workers", "3"]
     run([*BPE, *options, tmp_path / "text", tmp_path / "pieces"])
     encoder = get_encoder(small / "encoder.json", small / "vocab.bpe")
     expected = [" ".join(map(str, encoder.encode(line.strip()))) for line in lines]
@@ -70,7 +70,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     # in decoding, symbols that are no pieces are left out
     symbols = " <unk> <mask> madeupword0001 99999999\n"
     (tmp_path / "pieces").write_text("".join(line + symbols for line in expected))
-    main("--bpe-dir", small, "--own-bpe", "--decode", tmp_path / "pieces", tmp_path / "back")
+    main("--bpe-dir", small, "--decode", tmp_path / "pieces", tmp_path / "back")
     expected = [" ".join(line.split()) for line in lines]
     assert (tmp_path / "back").read_bytes().decode().split("\n") == [*expected, ""]
     assert not list(tmp_path.glob("*.tmp"))
@@ -81,7 +81,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     [
         ("no file", "no such file: .*text"),
         ("no bpe", "lacks encoder.json and vocab.bpe: give --download"),
-        ("other bpe", "encoder.json is not GPT-2's published one .*give --download, or"),
+        ("other bpe", "encoder.json is not GPT-2's published one .*remove it and give"),
         ("odd", "expected INPUT OUTPUT pairs, got 3 files"),
         ("broken", "cannot read .*encoder.json .*give --download"),
         ("unreachable", "cannot download file:///nowhere/encoder.json"),
@@ -91,7 +91,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
     ],
 )
 def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
-    text, folder, out, options = tmp_path / "text", small, tmp_path / "out", ["--own-bpe"]
+    text, folder, out, options = tmp_path / "text", small, tmp_path / "out", []
     if case != "no file":
         text.write_bytes(b"caf\xe9\n" if case == "latin-1" else b"text\n")
     if case in ("no bpe", "unreachable", "broken"):
@@ -105,7 +105,7 @@ def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
     elif case == "workers":
         options = ["--workers", "0"]
     elif case == "other bpe":
-        options = []
+        options = ["--published"]
     elif case == "odd":
         options = [text]
     elif case == "folder":
