@@ -1,12 +1,12 @@
 """Encode text with GPT-2's byte-pair encoding, as BART, RoBERTa and GPT-2 take it.
 
-    python scripts/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT
+    python scripts/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
     python scripts/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
 
 INPUT holds one text a line; OUTPUT gets its pieces, as many lines in the same order, empty ones
-included. DIR holds encoder.json and vocab.bpe; --download fetches what it lacks of GPT-2's
-published ones. With --decode, pieces become text again. OUTPUT is written under another
-name and renamed.
+included; more INPUT OUTPUT pairs may follow. DIR holds encoder.json and vocab.bpe; --download
+fetches what it lacks of GPT-2's published ones. With --decode, pieces become text again.
+OUTPUT is written under another name and renamed.
 """
 
 import argparse
@@ -36,11 +36,12 @@ SHA256 = {
 CHUNK = 256  # lines that a process takes at a time
 
 
-def find_bpe(folder: Path) -> tuple[Path, Path]:
+def find_bpe(folder: Path, published: bool = False) -> tuple[Path, Path]:
     """encoder.json and vocab.bpe in ``folder``.
 
-    Exits with one sentence if one is missing. Says so on stderr if they are not GPT-2's:
-    a model trained from scratch may use others, published weights may not.
+    Exits with one sentence if one is missing. Files other than GPT-2's published ones are
+    for models trained from scratch: they are refused if ``published``, else a note on stderr
+    says so.
     """
     paths = folder / "encoder.json", folder / "vocab.bpe"
     missing = [path.name for path in paths if not path.is_file()]
@@ -49,13 +50,14 @@ def find_bpe(folder: Path) -> tuple[Path, Path]:
             f"gpt2_bpe: {folder} lacks {' and '.join(missing)}: "
             f"give --download, or put there those of {PUBLISHED_AT}/"
         )
-    for path in paths:
-        if _sha256(path.read_bytes()) != SHA256[path.name]:
-            print(
-                f"gpt2_bpe: {path} is not GPT-2's published one: do not use it with BART's or "
-                "RoBERTa's published weights",
-                file=sys.stderr,
-            )
+    other = [path for path in paths if _sha256(path.read_bytes()) != SHA256[path.name]]
+    if other and published:
+        sys.exit(
+            f"gpt2_bpe: {other[0]} is not GPT-2's published one (its SHA-256 differs), which "
+            "published weights need: remove it and give --download"
+        )
+    if other:
+        print(f"gpt2_bpe: {folder} holds a BPE of its own, not GPT-2's", file=sys.stderr)
     return paths
 
 
@@ -129,17 +131,41 @@ def convert(lines: Iterable[str], function: functools.partial, workers: int) -> 
         yield from pool.imap(function, lines, chunksize=CHUNK)
 
 
+def convert_file(source: Path, output: Path, function: functools.partial, workers: int) -> None:
+    """Write ``function`` of each line of ``source`` to ``output``."""
+    unfinished = output.with_name(output.name + ".tmp")
+    # newline: only \n ends a line, not a stray carriage return
+    with (
+        source.open(encoding="utf-8", newline="\n") as lines,
+        unfinished.open("w", encoding="utf-8", newline="\n") as converted,
+        tqdm(desc=source.name, unit=" lines", disable=None) as bar,
+    ):
+        try:
+            for line in convert(lines, function, workers):
+                converted.write(line + "\n")
+                bar.update()
+        except UnicodeDecodeError:
+            sys.exit(f"gpt2_bpe: {source} is not UTF-8 at line {bar.n + 1} or later")
+    os.replace(unfinished, output)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", type=Path, help="text, one a line, UTF-8")
-    parser.add_argument("output", type=Path, help="where to write the pieces")
+    parser.add_argument(
+        "files", type=Path, nargs="+", help="INPUT OUTPUT pairs: text, one a line, UTF-8; pieces"
+    )
     parser.add_argument(
         "--bpe-dir", type=Path, required=True, help="folder of encoder.json and vocab.bpe"
     )
     parser.add_argument(
         "--download", action="store_true", help="fetch GPT-2's files where the folder lacks them"
+    )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="refuse another BPE than GPT-2's: for use with BART's or RoBERTa's published weights",
     )
     parser.add_argument(
         "--url", default=PUBLISHED_AT, help="where --download finds them; default: %(default)s"
@@ -150,30 +176,21 @@ def main() -> None:
 
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, got {args.workers}")
-    if not args.input.is_file():
-        sys.exit(f"gpt2_bpe: no such file: {args.input}")
-    if not args.output.absolute().parent.is_dir():
-        sys.exit(f"gpt2_bpe: no such folder to write to: {args.output.absolute().parent}")
+    if len(args.files) % 2:
+        parser.error(f"expected INPUT OUTPUT pairs, got {len(args.files)} files")
+    pairs = list(zip(args.files[::2], args.files[1::2], strict=True))
+    for source, output in pairs:
+        if not source.is_file():
+            sys.exit(f"gpt2_bpe: no such file: {source}")
+        if not output.absolute().parent.is_dir():
+            sys.exit(f"gpt2_bpe: no such folder to write to: {output.absolute().parent}")
     if args.download:
         download_bpe(args.bpe_dir, args.url)
-    paths = find_bpe(args.bpe_dir)
+    paths = find_bpe(args.bpe_dir, args.published)
     _encoder(*paths)  # a broken file is found here; processes that are forked share it
-
     function = functools.partial(decode if args.decode else encode, paths=paths)
-    unfinished = args.output.with_name(args.output.name + ".tmp")
-    # newline: only \n ends a line, not a stray carriage return
-    with (
-        args.input.open(encoding="utf-8", newline="\n") as lines,
-        unfinished.open("w", encoding="utf-8", newline="\n") as output,
-        tqdm(desc=args.input.name, unit=" lines", disable=None) as bar,
-    ):
-        try:
-            for converted in convert(lines, function, args.workers):
-                output.write(converted + "\n")
-                bar.update()
-        except UnicodeDecodeError:
-            sys.exit(f"gpt2_bpe: {args.input} is not UTF-8 at line {bar.n + 1} or later")
-    os.replace(unfinished, args.output)
+    for source, output in pairs:
+        convert_file(source, output, function, args.workers)
 
 
 if __name__ == "__main__":

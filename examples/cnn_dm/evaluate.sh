@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Summarises the test set with a trained model and scores it: ROUGE-1, ROUGE-2 and ROUGE-Lsum
+# by rouge-score, beside those of the documents' first sentences. The test set is summarised
+# in shards; running it again skips those that are done.
+#
+#   bash examples/cnn_dm/evaluate.sh [CHECKPOINT]
+#
+#   CHECKPOINT  default: checkpoint_best.pt of the training with this OUT and CRITERION
+#
+# Writes hyp.txt, ref.txt, lead.txt, rouge.json and lead.json to DIR.
+#
+# Settings (environment variables):
+#   DATASET     cnn_dm or xsum                              default: cnn_dm
+#   CRITERION   rdrop or baseline: whose checkpoint         default: rdrop
+#   OUT         where prepare.sh wrote                      default: runs/$DATASET
+#   DIR         where to write                              default: test/ beside the checkpoint
+#   BASELINE    another model's hyp.txt, to compare with    default: none
+#   SHARDS      parts of the test set                       default: 8; SMALL: 2
+#   BATCH_SIZE  documents in a batch                        default: 32
+#   CPU         1: without a GPU, in float32                default: 0
+#   SMALL       1: the small model; OUT is runs/summaries_small    default: 0
+#   BEAM, LENPEN, MAX_LEN, MIN_LEN   beam search; default: BART's,
+#               cnn_dm 4, 2.0, 140, 55; xsum 6, 1.0, 60, 10; SMALL 4, 1.0, 40, 1
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/examples/cnn_dm
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "evaluate: $*" >&2
+  exit 1
+}
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  -*) die "unknown option $1; see --help" ;;
+esac
+(($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
+# shellcheck source=examples/cnn_dm/settings.sh
+source "$here/settings.sh"
+
+checkpoint=${1:-$OUT/$CRITERION/checkpoint_best.pt}
+DIR=${DIR:-$(dirname "$checkpoint")/test}
+BASELINE=${BASELINE:-}
+CPU=${CPU:-0}
+BATCH_SIZE=${BATCH_SIZE:-32}
+if ((SMALL)); then
+  SHARDS=${SHARDS:-2} BEAM=${BEAM:-4} LENPEN=${LENPEN:-1.0} MAX_LEN=${MAX_LEN:-40} MIN_LEN=${MIN_LEN:-1}
+  lead=1
+elif [[ $DATASET == cnn_dm ]]; then
+  SHARDS=${SHARDS:-8} BEAM=${BEAM:-4} LENPEN=${LENPEN:-2.0} MAX_LEN=${MAX_LEN:-140} MIN_LEN=${MIN_LEN:-55}
+  lead=3
+else
+  SHARDS=${SHARDS:-8} BEAM=${BEAM:-6} LENPEN=${LENPEN:-1.0} MAX_LEN=${MAX_LEN:-60} MIN_LEN=${MIN_LEN:-10}
+  lead=1
+fi
+for name in SHARDS BATCH_SIZE BEAM MAX_LEN MIN_LEN; do
+  [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name must be a whole number above 0, got '${!name}'"
+done
+[[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
+need fairseq-generate
+[[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
+for file in "$OUT/raw/test.source" "$OUT/raw/test.target" ${BASELINE:+"$BASELINE"}; do
+  [[ -f $file ]] || die "no such file: $file"
+done
+compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: run prepare.sh"
+
+# shards of another checkpoint, or searched otherwise, must not be mixed
+keep_settings "$DIR" "$checkpoint $(stat -c '%s %Y' "$checkpoint") shards $SHARDS batch $BATCH_SIZE \
+beam $BEAM lenpen $LENPEN length $MIN_LEN to $MAX_LEN"
+precision=(--fp16)
+((!CPU)) || precision=(--cpu)
+documents=$(wc -l <"$OUT/raw/test.source")
+progress=(cat)
+[[ ! -t 2 ]] || progress=(python -m tqdm --total "$((documents / SHARDS))" --unit " summaries")
+for ((shard = 0; shard < SHARDS; shard++)); do
+  part=$DIR/shard.$shard
+  [[ ! -f $part ]] || continue
+  echo "summarising part $((shard + 1)) of $SHARDS" >&2
+  # fairseq-generate takes its part from the rank; it does not look at --num-shards and --shard-id.
+  # What is wanted of its output are lines of the form H-12<tab>score<tab>pieces
+  PYTHONUNBUFFERED=1 fairseq-generate "$OUT/bin" --user-dir "$root/rdrop_fairseq" \
+    --path "$checkpoint" --task translation --source-lang source --target-lang target \
+    --truncate-source --gen-subset test --batch-size "$BATCH_SIZE" \
+    --distributed-world-size "$SHARDS" --distributed-rank "$shard" \
+    --required-batch-size-multiple 1 \
+    --beam "$BEAM" --lenpen "$LENPEN" --max-len-b "$MAX_LEN" --min-len "$MIN_LEN" \
+    --no-repeat-ngram-size 3 "${precision[@]}" --log-format none 2>"$part.err" |
+    { grep --line-buffered '^H-' || true; } | "${progress[@]}" >"$part.tmp" || {
+    tail -n 1 "$part.err" >&2
+    die "fairseq-generate failed: its last line is above, all in $part.err"
+  }
+  mv "$part.tmp" "$part" && rm "$part.err"
+done
+
+# batches come by length: back to the order of the test set
+sed 's/^H-//' "$DIR"/shard.*[0-9] | sort -n -k1,1 >"$DIR/all"
+[[ $(cut -f1 "$DIR/all") == "$(seq 0 $((documents - 1)))" ]] ||
+  die "there are $(wc -l <"$DIR/all") summaries for the $documents documents of $OUT/raw/test.source: has it changed since prepare.sh?"
+cut -f3- "$DIR/all" >"$DIR/hyp.bpe" && rm "$DIR/all"
+python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
+rm "$DIR/hyp.bpe"
+cp "$OUT/raw/test.target" "$DIR/ref.txt"
+
+echo "first $lead sentence(s) of each document:"
+python "$here/sentences.py" --lead "$lead" "$OUT/raw/test.source" "$DIR/lead.txt"
+python "$here/score_rouge.py" --hypothesis "$DIR/lead.txt" --reference "$DIR/ref.txt" --json "$DIR/lead.json"
+echo "$checkpoint:"
+python "$here/score_rouge.py" --hypothesis "$DIR/hyp.txt" --reference "$DIR/ref.txt" \
+  --json "$DIR/rouge.json" ${BASELINE:+--baseline "$BASELINE"}
+echo "not comparable to the last decimals with published scores, which are by files2rouge on" \
+  "PTB-tokenised text (README, ROUGE)"

@@ -1,0 +1,57 @@
+"""Write CNN/DailyMail or XSum, as Hugging Face `datasets` serves it, as plain text.
+
+    python examples/cnn_dm/export_dataset.py --dataset cnn_dm --out DIR
+
+DIR gets {train,val,test}.{source,target}: one document or summary a line, runs of white
+space (the newlines between CNN/DailyMail's highlights too) made one space. DIR is complete if
+it exists: it is written under another name and renamed.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+# name, configuration, column of the document, column of the summary
+DATASETS = {
+    "cnn_dm": ("abisee/cnn_dailymail", "3.0.0", "article", "highlights"),
+    "xsum": ("EdinburghNLP/xsum", None, "document", "summary"),
+}
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="which of the two")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    if args.out.exists():
+        parser.error(f"{args.out} is there already: remove it first")
+
+    from datasets import load_dataset  # takes seconds
+
+    name, configuration, document, summary = DATASETS[args.dataset]
+    try:
+        data = load_dataset(name, configuration)
+    except Exception as error:  # what it raises depends on what is wrong and on its version
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        sys.exit(
+            f"export_dataset: cannot load {name} ({reason}): give RAW_DIR with "
+            "{train,val,test}.{source,target}, or a machine that reaches huggingface.co"
+        )
+    unfinished = args.out.with_name(args.out.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for split, theirs in SPLITS.items():
+        for side, column in (("source", document), ("target", summary)):
+            with (unfinished / f"{split}.{side}").open("w", encoding="utf-8") as lines:
+                lines.writelines(" ".join(text.split()) + "\n" for text in data[theirs][column])
+        print(f"{split}: {len(data[theirs])} pairs")
+    os.rename(unfinished, args.out)
+
+
+if __name__ == "__main__":
+    main()

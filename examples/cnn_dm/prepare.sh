@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Prepares CNN/DailyMail or XSum for BART: gets the text, encodes it with GPT-2's byte-pair
+# encoding, cuts what is longer than BART's positions, and binarises it with BART's dictionary.
+# Running it again skips what is complete.
+#
+#   bash examples/cnn_dm/prepare.sh
+#
+# Settings (environment variables):
+#   DATASET     cnn_dm or xsum                                  default: cnn_dm
+#   RAW_DIR     folder of {train,val,test}.{source,target}, a text a line
+#               default: the data set from Hugging Face
+#   BART_DIR    folder of the unpacked bart.large.tar.gz; its dict.txt is used
+#   GPT2_BPE    folder of encoder.json and vocab.bpe            default: $OUT/gpt2_bpe, downloaded
+#   MAX_TOKENS_OF_TEXT  longest document or summary, in tokens  default: 1024; SMALL: 64
+#   WORKERS     processes                                       default: one a core
+#   OUT         where to write                                  default: runs/$DATASET
+#   SMALL       1: for a small model trained from scratch on RAW_DIR: BPE (4,000 pieces) and
+#               dictionary are learnt from the text; OUT is runs/summaries_small    default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/examples/cnn_dm
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "prepare: $*" >&2
+  exit 1
+}
+if (($#)); then
+  [[ $1 == --help || $1 == -h ]] && usage && exit 0
+  die "takes no arguments, got $*; see --help"
+fi
+# shellcheck source=examples/cnn_dm/settings.sh
+source "$here/settings.sh"
+
+RAW_DIR=${RAW_DIR:-}
+BART_DIR=${BART_DIR:-}
+GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
+positions=$((SMALL ? 64 : 1024)) # of the model
+MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$positions}
+WORKERS=${WORKERS:-$(nproc)}
+[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
+[[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -ge 2 && $MAX_TOKENS_OF_TEXT -le $positions ]] ||
+  die "MAX_TOKENS_OF_TEXT must be from 2 to $positions (the model's positions), got '$MAX_TOKENS_OF_TEXT'"
+need fairseq-preprocess
+if ((SMALL)); then
+  [[ -n $RAW_DIR ]] || die "SMALL=1 needs RAW_DIR; package_descriptions.py can make one"
+else
+  [[ -n $BART_DIR ]] || die "BART_DIR is not set: unpack" \
+    "https://dl.fbaipublicfiles.com/fairseq/models/bart.large.tar.gz and name its folder"
+  [[ -f $BART_DIR/dict.txt ]] || die "BART_DIR ($BART_DIR) holds no dict.txt"
+fi
+
+corpus=${RAW_DIR:-$OUT/raw}
+if ! [[ -n $RAW_DIR || -d $corpus ]]; then
+  python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
+fi
+[[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
+keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
+GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT"
+link "$corpus" "$OUT/raw" # for evaluate.sh
+
+if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
+  python "$root/scripts/learn_bpe.py" --size 4000 --out "$GPT2_BPE" "$corpus"/train.{source,target}
+fi
+
+mkdir -p "$OUT/bpe"
+files=({train,val,test}.{source,target})
+to_encode=()
+for file in "${files[@]}"; do
+  [[ -f $OUT/bpe/$file.whole || -f $OUT/bpe/$file ]] ||
+    to_encode+=("$corpus/$file" "$OUT/bpe/$file.whole")
+done
+if ((${#to_encode[@]})); then
+  bpe=()
+  ((SMALL)) || bpe=(--download --published)
+  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
+    "${to_encode[@]}"
+  link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh
+fi
+longest=$((MAX_TOKENS_OF_TEXT - 1)) # and the </s> that fairseq adds
+for file in "${files[@]}"; do
+  [[ ! -f $OUT/bpe/$file ]] || continue
+  longer=$(awk -v longest=$longest 'NF > longest {n++} END {print n + 0}' "$OUT/bpe/$file.whole")
+  ((!longer)) || echo "$file: $longer longer than $MAX_TOKENS_OF_TEXT tokens, cut to that"
+  cut -d ' ' -f "1-$longest" "$OUT/bpe/$file.whole" >"$OUT/bpe/$file.tmp"
+  mv "$OUT/bpe/$file.tmp" "$OUT/bpe/$file"
+  rm "$OUT/bpe/$file.whole"
+done
+
+if ! [[ -d $OUT/bin ]]; then
+  rm -rf "$OUT/bin.tmp"
+  dictionary=(--joined-dictionary)
+  ((SMALL)) || dictionary=(--srcdict "$BART_DIR/dict.txt" --tgtdict "$BART_DIR/dict.txt")
+  fairseq-preprocess --source-lang source --target-lang target "${dictionary[@]}" \
+    --trainpref "$OUT/bpe/train" --validpref "$OUT/bpe/val" --testpref "$OUT/bpe/test" \
+    --destdir "$OUT/bin.tmp" --workers "$WORKERS" >"$OUT/preprocess.log" 2>&1 ||
+    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+  if ! ((SMALL)); then # GPT-2's pieces are all in BART's dictionary
+    unknown=$(grep -o '[0-9.]*% replaced' "$OUT/preprocess.log" | sort -n | tail -n 1)
+    awk -v unknown="${unknown%\%*}" 'BEGIN {exit unknown > 1}' ||
+      die "$unknown by <unk>: $BART_DIR/dict.txt is not BART's dictionary"
+  fi
+  mv "$OUT/bin.tmp" "$OUT/bin"
+fi
+echo "ready to train on: $OUT/bin"

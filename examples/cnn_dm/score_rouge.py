@@ -1,0 +1,137 @@
+"""Score summaries with rouge-score: ROUGE-1, ROUGE-2, ROUGE-Lsum, with 95% intervals.
+
+    python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --json rouge.json
+    python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --baseline OTHER_HYP
+
+All files hold one summary a line, untokenised. F-measures x 100, Porter stemmer on; for Lsum
+the summaries are parted into sentences by the rule of sentences.py. The intervals are
+rouge-score's bootstrap over the summaries. With --baseline, the difference to another
+system is bootstrapped, pair by pair. ROUGE varies by implementation: the JSON says how it was
+computed.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import nltk
+import numpy
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.scoring import BootstrapAggregator, Score
+from sentences import RULE, split_sentences
+from tqdm import tqdm
+
+METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
+SAMPLES, SEED = 1000, 12345  # of the bootstrap
+
+
+def read(path: Path, what: str) -> list[str]:
+    """The lines of a file. Exits with one sentence if it is not there or not UTF-8."""
+    try:
+        text = path.read_bytes().decode()
+    except (FileNotFoundError, IsADirectoryError):
+        sys.exit(f"score_rouge: no such {what} file: {path}")
+    except UnicodeDecodeError as error:
+        sys.exit(f"score_rouge: the {what} file {path} is not UTF-8 at byte {error.start}")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def score_each(hypotheses: list[str], references: list[str]) -> list[dict[str, Score]]:
+    """The scores of each summary; an empty hypothesis scores 0."""
+    scorer = RougeScorer(list(METRICS), use_stemmer=True)
+    pairs = zip(references, hypotheses, strict=True)
+    return [
+        scorer.score("\n".join(split_sentences(ref)), "\n".join(split_sentences(hyp)))
+        for ref, hyp in tqdm(pairs, total=len(references), unit=" summaries", disable=None)
+    ]
+
+
+def bootstrap(scores: Iterable[dict[str, Score]]) -> dict[str, dict[str, float]]:
+    """The mean F-measure x 100 of each metric, and its 95% interval."""
+    scores = list(scores)
+    aggregator = BootstrapAggregator(confidence_interval=0.95, n_samples=SAMPLES)
+    for each in scores:
+        aggregator.add_scores(each)
+    numpy.random.seed(SEED)  # noqa: NPY002  (rouge-score draws from numpy's global generator)
+    intervals = aggregator.aggregate()
+    return {
+        # the mean itself: what the aggregator calls mid is the median of its resampled means
+        name: {
+            "f": 100 * float(numpy.mean([each[key].fmeasure for each in scores])),
+            "low": 100 * float(intervals[key].low.fmeasure),
+            "high": 100 * float(intervals[key].high.fmeasure),
+        }
+        for key, name in METRICS.items()
+    }
+
+
+def differences(
+    scores: list[dict[str, Score]], baseline: list[dict[str, Score]]
+) -> Iterable[dict[str, Score]]:
+    """Summary by summary, what ``scores`` has more than ``baseline``."""
+    for ours, theirs in zip(scores, baseline, strict=True):
+        yield {
+            key: Score(*(a - b for a, b in zip(ours[key], theirs[key], strict=True)))
+            for key in METRICS
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--hypothesis", type=Path, required=True, help="summaries to score")
+    parser.add_argument("--reference", type=Path, required=True, help="reference summaries")
+    parser.add_argument("--baseline", type=Path, help="another system's, to compare with")
+    parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
+    args = parser.parse_args()
+
+    texts = {
+        what: read(path, what)
+        for what in ("reference", "hypothesis", "baseline")
+        if (path := getattr(args, what)) is not None
+    }
+    if not texts["reference"]:
+        sys.exit(f"score_rouge: the reference file {args.reference} is empty: nothing to score")
+    for what, lines in texts.items():
+        if len(lines) != len(texts["reference"]):
+            sys.exit(
+                f"score_rouge: {args.reference} has {len(texts['reference'])} lines but the {what} "
+                f"{getattr(args, what)} has {len(lines)}: they must match line by line"
+            )
+
+    scores = score_each(texts["hypothesis"], texts["reference"])
+    how = {
+        "implementation": f"rouge-score {version('rouge-score')}, nltk {nltk.__version__}",
+        "measure": "F-measure x 100, mean over summaries",
+        "stemmer": "Porter (use_stemmer=True)",
+        "tokenisation": "rouge-score's: lower case, runs of a-z and 0-9",
+        "sentences": RULE,
+        "interval": f"95%, bootstrap over summaries, {SAMPLES} samples, seed {SEED}",
+        "summaries": len(texts["reference"]),
+        "sha256": {
+            what: hashlib.sha256(getattr(args, what).read_bytes()).hexdigest() for what in texts
+        },
+    }
+    report: dict = {**bootstrap(scores), "how": how}
+    for name in METRICS.values():
+        print("{} {f:.2f} [{low:.2f}, {high:.2f}]".format(name, **report[name]))
+    if "baseline" in texts:
+        theirs = score_each(texts["baseline"], texts["reference"])
+        report["difference_to_baseline"] = bootstrap(differences(scores, theirs))
+        for name, values in report["difference_to_baseline"].items():
+            print("{} - baseline: {f:+.2f} [{low:+.2f}, {high:+.2f}]".format(name, **values))
+    print(f"  {how['implementation']}; stemmer on; {how['sentences']}; {how['interval']}")
+    if args.json:
+        unfinished = args.json.with_name(args.json.name + ".tmp")
+        unfinished.write_text(json.dumps(report, indent=2) + "\n")
+        os.replace(unfinished, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Fine-tunes BART on what prepare.sh has made, with R-Drop or without. Running it again
+# resumes the training.
+#
+#   bash examples/cnn_dm/train.sh
+#
+# Settings (environment variables):
+#   DATASET     cnn_dm or xsum                              default: cnn_dm
+#   CRITERION   rdrop or baseline                           default: rdrop
+#   ALPHA       weight of R-Drop's KL term                  default: 0.7 (the paper's)
+#   BART_DIR    folder of the unpacked bart.large.tar.gz
+#   BART_PATH   BART's weights                              default: $BART_DIR/model.pt
+#   UPDATES     updates of training                         default: 20000; xsum: 15000
+#               (of which 500 warm-up; a tenth if UPDATES is below 5000)
+#   LR          peak learning rate                          default: 3e-5
+#   SEED        seed of batches and dropout                 default: 1
+#   MAX_TOKENS  tokens in a batch of one GPU, >= 1024       default: 1024
+#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
+#               see scripts/launch.sh; an update has 65,536 tokens (xsum: 32,768) on any number
+#   OUT         where prepare.sh wrote                      default: runs/$DATASET
+#   SAVE_DIR    where to write                              default: $OUT/$CRITERION
+#   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;
+#               UPDATES 1000, LR 2e-3, MAX_TOKENS 3072, an update is one batch     default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "train: $*" >&2
+  exit 1
+}
+if (($#)); then
+  [[ $1 == --help || $1 == -h ]] && usage && exit 0
+  die "takes no arguments, got $*; see --help"
+fi
+# shellcheck source=examples/cnn_dm/settings.sh
+source "$root/examples/cnn_dm/settings.sh"
+# shellcheck source=scripts/launch.sh
+source "$root/scripts/launch.sh"
+
+ALPHA=${ALPHA:-0.7}
+SEED=${SEED:-1}
+SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
+[[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
+if ((SMALL)); then
+  tokens=3072
+  UPDATES=${UPDATES:-1000} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-3072}
+  start=()
+  model=(--arch bart_base
+    --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
+    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4
+    --max-source-positions 64 --max-target-positions 64)
+else
+  BART_PATH=${BART_PATH:-${BART_DIR:+$BART_DIR/model.pt}}
+  [[ -n $BART_PATH ]] || die "BART_PATH is not set: unpack" \
+    "https://dl.fbaipublicfiles.com/fairseq/models/bart.large.tar.gz and name its folder in BART_DIR"
+  # fairseq would train from scratch without a word
+  [[ -f $BART_PATH ]] || die "no such checkpoint: BART_PATH=$BART_PATH"
+  # twice the tokens for twice the documents: fairseq's README trains XSum on half a batch
+  if [[ $DATASET == cnn_dm ]]; then
+    tokens=65536 UPDATES=${UPDATES:-20000}
+  else
+    tokens=32768 UPDATES=${UPDATES:-15000}
+  fi
+  LR=${LR:-3e-5} MAX_TOKENS=${MAX_TOKENS:-1024}
+  start=(--restore-file "$BART_PATH" --reset-optimizer --reset-dataloader --reset-meters
+    --reset-lr-scheduler)
+  model=(--arch bart_large --layernorm-embedding)
+fi
+check_launch
+require_number UPDATES 1
+choose_update_freq "$tokens"
+
+loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
+[[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
+keep_settings "$SAVE_DIR" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED"
+# once there is a checkpoint of this training, go on from it
+[[ ! -f $SAVE_DIR/checkpoint_last.pt ]] || start=()
+warmup=$((UPDATES < 5000 ? UPDATES / 10 : 500))
+progress=simple
+[[ ! -t 2 ]] || progress=tqdm
+if ((CPU)); then # see the README at the root, Cost
+  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+fi
+
+launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" "${start[@]}" \
+  --task translation --source-lang source --target-lang target --truncate-source \
+  "${model[@]}" --share-all-embeddings --share-decoder-input-output-embed \
+  "${loss[@]}" --label-smoothing 0.1 \
+  --dropout 0.1 --attention-dropout 0.1 --weight-decay 0.01 --clip-norm 0.1 \
+  --optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-08 \
+  --lr "$LR" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
+  --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" \
+  --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
+  --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
+  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr

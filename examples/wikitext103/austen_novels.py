@@ -1,0 +1,69 @@
+"""Split the novels of Jane Austen into a small corpus for language models.
+
+    python examples/wikitext103/austen_novels.py --text austen.txt.gz --out DIR
+
+The text is Project Gutenberg's, novel after novel, as the R package janeaustenr holds it. DIR
+gets wiki.{train,valid,test}.tokens, a paragraph a line: four novels to train on, Northanger
+Abbey for validation, Persuasion as the test set.
+"""
+
+import argparse
+import gzip
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+# the line with which each novel begins, in the order of the file; the rest is training text.
+# Persuasion follows Northanger Abbey without a title
+STARTS = {
+    "NORTHANGER ABBEY": "valid",
+    "Sir Walter Elliot, of Kellynch Hall, in Somersetshire, was a man who,": "test",
+    "PRIDE AND PREJUDICE": "train",
+}
+
+
+def split(text: str) -> dict[str, list[str]]:
+    """The paragraphs of each split. Exits with one sentence if a novel's first line is missing."""
+    lines = text.splitlines()
+    absent = [start for start in STARTS if start not in lines]
+    if absent:
+        sys.exit(f"austen_novels: the text has no line {absent[0]!r}: expected all six novels")
+    parts: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    name = "train"
+    for line in lines:
+        name = STARTS.get(line, name)
+        parts[name].append(line)
+    return {
+        name: [" ".join(p.split()) for p in re.split(r"\n\s*\n", "\n".join(part)) if p.strip()]
+        for name, part in parts.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--text", type=Path, required=True, help="the novels, gzipped")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    if not args.text.is_file():
+        parser.error(f"no such file: {args.text}")
+    if args.out.exists():
+        parser.error(f"{args.out} is there already: remove it first")
+
+    with gzip.open(args.text, "rt", encoding="utf-8") as text:
+        parts = split(text.read())
+    unfinished = args.out.with_name(args.out.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name, paragraphs in parts.items():
+        path = unfinished / f"wiki.{name}.tokens"
+        path.write_text("".join(f"{line}\n" for line in paragraphs), encoding="utf-8")
+        print(f"{name}: {sum(len(line.split()) for line in paragraphs)} words")
+    os.rename(unfinished, args.out)
+
+
+if __name__ == "__main__":
+    main()

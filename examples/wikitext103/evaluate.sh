@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Perplexity of a trained language model on the test set, by fairseq-eval-lm.
+#
+#   bash examples/wikitext103/evaluate.sh [CHECKPOINT]
+#
+#   CHECKPOINT  default: checkpoint_best.pt of the training with this OUT, MODEL, CRITERION, SEED
+#
+# Writes eval.$SUBSET.log and perplexity.$SUBSET.json beside the checkpoint.
+#
+# Settings (environment variables):
+#   MODEL, CRITERION, SEED, OUT, SMALL   as given to train.sh
+#   SUBSET             test or valid                           default: test
+#   TOKENS_PER_SAMPLE  tokens that the model sees at once      default: gpt 512, adaptive 3072,
+#                                                              SMALL 128
+#   CONTEXT_WINDOW     how many of them are context only       default: gpt 400, adaptive 2560,
+#                                                              SMALL 96
+#   BATCH_SIZE         samples in a batch                      default: 2; SMALL: 32
+#   CPU                1: without a GPU, in float32            default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/examples/wikitext103
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "evaluate: $*" >&2
+  exit 1
+}
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  -*) die "unknown option $1; see --help" ;;
+esac
+(($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
+# shellcheck source=examples/wikitext103/settings.sh
+source "$here/settings.sh"
+
+checkpoint=${1:-$SAVE_DIR/checkpoint_best.pt}
+SUBSET=${SUBSET:-test}
+CPU=${CPU:-0}
+if ((SMALL)); then
+  TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-128} CONTEXT_WINDOW=${CONTEXT_WINDOW:-96} BATCH_SIZE=${BATCH_SIZE:-32}
+elif [[ $MODEL == gpt ]]; then
+  TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-512} CONTEXT_WINDOW=${CONTEXT_WINDOW:-400} BATCH_SIZE=${BATCH_SIZE:-2}
+else
+  TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-3072} CONTEXT_WINDOW=${CONTEXT_WINDOW:-2560} BATCH_SIZE=${BATCH_SIZE:-2}
+fi
+[[ $SUBSET == test || $SUBSET == valid ]] || die "SUBSET must be test or valid, got '$SUBSET'"
+[[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
+for name in TOKENS_PER_SAMPLE CONTEXT_WINDOW BATCH_SIZE; do
+  [[ ${!name} =~ ^(0|[1-9][0-9]{0,6})$ ]] || die "$name must be a whole number, got '${!name}'"
+done
+((CONTEXT_WINDOW < TOKENS_PER_SAMPLE)) ||
+  die "CONTEXT_WINDOW must be below TOKENS_PER_SAMPLE ($TOKENS_PER_SAMPLE), got '$CONTEXT_WINDOW'"
+need fairseq-eval-lm
+[[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
+[[ -f $OUT/raw/wiki.$SUBSET.tokens ]] ||
+  die "no such file: $OUT/raw/wiki.$SUBSET.tokens: run prepare.sh"
+[[ -s $OUT/bin/$SUBSET.bin ]] || die "$OUT/bin holds no $SUBSET set: run prepare.sh"
+
+device=()
+((!CPU)) || device=(--cpu)
+folder=$(dirname "$checkpoint")
+log=$folder/eval.$SUBSET.log
+fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
+  --gen-subset "$SUBSET" --sample-break-mode none --tokens-per-sample "$TOKENS_PER_SAMPLE" \
+  --context-window "$CONTEXT_WINDOW" --batch-size "$BATCH_SIZE" --required-batch-size-multiple 1 \
+  "${device[@]}" --log-format simple >"$log.tmp" 2>&1 || {
+  tail -n 1 "$log.tmp" >&2
+  die "fairseq-eval-lm failed: its last line is above, all in $log.tmp"
+}
+mv "$log.tmp" "$log"
+python "$here/word_perplexity.py" --log "$log" --text "$OUT/raw/wiki.$SUBSET.tokens" \
+  --json "$folder/perplexity.$SUBSET.json"

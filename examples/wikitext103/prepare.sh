@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Prepares WikiText-103 for fairseq's language models: gets the text and binarises it, word
+# by word. Running it again skips what is complete.
+#
+#   bash examples/wikitext103/prepare.sh
+#
+# Settings (environment variables):
+#   RAW_DIR  folder of wiki.{train,valid,test}.tokens   default: the data set from Hugging Face
+#   WORKERS  processes                                  default: one a core
+#   OUT      where to write                             default: runs/wikitext103
+#   SMALL    1: for a small model on RAW_DIR, any plain text: it is parted into 2,000 pieces
+#            learnt from it; OUT is runs/austen_small   default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/examples/wikitext103
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "prepare: $*" >&2
+  exit 1
+}
+if (($#)); then
+  [[ $1 == --help || $1 == -h ]] && usage && exit 0
+  die "takes no arguments, got $*; see --help"
+fi
+# shellcheck source=examples/wikitext103/settings.sh
+source "$here/settings.sh"
+
+RAW_DIR=${RAW_DIR:-}
+WORKERS=${WORKERS:-$(nproc)}
+[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
+need fairseq-preprocess
+if ((SMALL)) && [[ -z $RAW_DIR ]]; then
+  die "SMALL=1 needs RAW_DIR; austen_novels.py can make one"
+fi
+for split in ${RAW_DIR:+train valid test}; do
+  [[ -s $RAW_DIR/wiki.$split.tokens ]] ||
+    die "RAW_DIR ($RAW_DIR) lacks wiki.$split.tokens, or it is empty"
+done
+corpus=${RAW_DIR:-$OUT/raw}
+if ! [[ -n $RAW_DIR || -d $corpus ]]; then
+  python "$here/export_dataset.py" --out "$corpus"
+fi
+keep_settings "$OUT" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
+link "$corpus" "$OUT/raw" # for evaluate.sh
+
+text=$corpus
+if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
+  text=$OUT/pieces
+  [[ -d $OUT/gpt2_bpe ]] ||
+    python "$root/scripts/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$corpus/wiki.train.tokens"
+  mkdir -p "$text"
+  files=()
+  for split in train valid test; do
+    files+=("$corpus/wiki.$split.tokens" "$text/wiki.$split.tokens")
+  done
+  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
+fi
+if ! [[ -d $OUT/bin ]]; then
+  rm -rf "$OUT/bin.tmp"
+  fairseq-preprocess --only-source --workers "$WORKERS" --destdir "$OUT/bin.tmp" \
+    --trainpref "$text/wiki.train.tokens" --validpref "$text/wiki.valid.tokens" \
+    --testpref "$text/wiki.test.tokens" >"$OUT/preprocess.log" 2>&1 ||
+    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+  mv "$OUT/bin.tmp" "$OUT/bin"
+fi
+echo "ready to train on: $OUT/bin"

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Trains a language model on what prepare.sh has made, with R-Drop or without. Running it
+# again resumes the training.
+#
+#   bash examples/wikitext103/train.sh
+#
+# Settings (environment variables):
+#   MODEL       gpt (transformer_lm_gpt) or adaptive (transformer_lm_wiki103, with adaptive
+#               input and softmax)                          default: gpt
+#   CRITERION   rdrop or baseline                           default: rdrop
+#   ALPHA       weight of R-Drop's KL term                  default: 1 (the paper's)
+#   UPDATES     updates of training                         default: gpt 50000, adaptive 286000
+#   LR          peak learning rate                          default: gpt 5e-4, adaptive 1.0
+#   SEED        seed of parameters, batches and dropout     default: 1
+#   MAX_TOKENS  tokens in a batch of one GPU                default: gpt 2000, adaptive 3072
+#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
+#               see scripts/launch.sh; an update has 256,000 tokens (adaptive: 73,728) on any
+#               number of GPUs
+#   OUT         where prepare.sh wrote                      default: runs/wikitext103
+#   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED
+#   SMALL       1: a small model; OUT is runs/austen_small; UPDATES 400, LR 2e-3,
+#               MAX_TOKENS 1024, an update is one batch     default: 0
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "train: $*" >&2
+  exit 1
+}
+if (($#)); then
+  [[ $1 == --help || $1 == -h ]] && usage && exit 0
+  die "takes no arguments, got $*; see --help"
+fi
+# shellcheck source=examples/wikitext103/settings.sh
+source "$root/examples/wikitext103/settings.sh"
+# shellcheck source=scripts/launch.sh
+source "$root/scripts/launch.sh"
+
+ALPHA=${ALPHA:-1}
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
+[[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT and SMALL"
+
+loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
+[[ $CRITERION == rdrop ]] || loss=(--criterion cross_entropy)
+adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 0.0
+  --lr-scheduler inverse_sqrt --warmup-init-lr 1e-07)
+if ((SMALL)); then
+  [[ $MODEL == gpt ]] || die "SMALL=1 is there for MODEL=gpt only"
+  tokens=1024 UPDATES=${UPDATES:-400} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1024}
+  model=(--arch transformer_lm --share-decoder-input-output-embed --dropout 0.1
+    --decoder-layers 2 --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128
+    --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --tokens-per-sample 128
+    "${adam[@]}" --warmup-updates 100)
+elif [[ $MODEL == gpt ]]; then
+  tokens=256000 UPDATES=${UPDATES:-50000} LR=${LR:-5e-4} MAX_TOKENS=${MAX_TOKENS:-2000}
+  model=(--arch transformer_lm_gpt --share-decoder-input-output-embed --dropout 0.1
+    --tokens-per-sample 512 "${adam[@]}" --warmup-updates 4000)
+else
+  tokens=73728 UPDATES=${UPDATES:-286000} LR=${LR:-1.0} MAX_TOKENS=${MAX_TOKENS:-3072}
+  loss=(--criterion rdrop_adaptive_loss --rdrop-alpha "$ALPHA")
+  [[ $CRITERION == rdrop ]] || loss=(--criterion adaptive_loss)
+  model=(--arch transformer_lm_wiki103 --tokens-per-sample 3072
+    --optimizer nag --clip-norm 0.1 --lr-scheduler cosine --t-mult 2 --lr-period-updates 270000
+    --lr-shrink 0.75 --warmup-updates 16000 --warmup-init-lr 1e-07 --stop-min-lr 1e-09
+    --min-lr 0.0001 --ddp-backend legacy_ddp)
+fi
+check_launch
+require_number UPDATES 1
+choose_update_freq "$tokens"
+keep_settings "$SAVE_DIR" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED"
+progress=simple
+[[ ! -t 2 ]] || progress=tqdm
+if ((CPU)); then # see the README at the root, Cost
+  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+fi
+
+launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" \
+  --task language_modeling --sample-break-mode none --skip-invalid-size-inputs-valid-test \
+  "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
+  --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
+  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr

@@ -1,0 +1,69 @@
+"""The perplexity per word of a text, from what fairseq-eval-lm measured per token.
+
+    python examples/wikitext103/word_perplexity.py --log eval.test.log --text wiki.test.tokens
+
+A token is what the model predicts: a word, or a piece of one. The probability of the text
+does not depend on how it is parted, so
+
+    word perplexity = 2 ^ (bits per token * tokens / words)
+
+where words are what white space separates and, as WikiText counts, each end of a line. If the
+model's tokens are words, this is its token perplexity. Perplexities of models with different
+<unk> are not comparable: an <unk> is easier to predict than the word it stands for.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+
+def measured(log: str) -> tuple[int, float]:
+    """Number of tokens and bits per token in fairseq-eval-lm's output."""
+    tokens = re.search(r"Evaluated ([\d,]+) tokens", log)
+    loss = re.search(r"Loss \(base 2\): ([\d.]+)", log)
+    if not (tokens and loss):
+        sys.exit(
+            "word_perplexity: the log lacks fairseq-eval-lm's 'Evaluated ... tokens' or 'Loss'"
+        )
+    return int(tokens[1].replace(",", "")), float(loss[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--log", type=Path, required=True, help="what fairseq-eval-lm printed")
+    parser.add_argument("--text", type=Path, required=True, help="the text in words")
+    parser.add_argument("--json", type=Path, help="where to write the figures; default: nowhere")
+    args = parser.parse_args()
+    for path in (args.log, args.text):
+        if not path.is_file():
+            parser.error(f"no such file: {path}")
+
+    tokens, bits = measured(args.log.read_text())
+    with args.text.open(encoding="utf-8", newline="\n") as lines:
+        words = sum(len(line.split()) + 1 for line in lines)
+    report = {
+        "tokens": tokens,
+        "bits_per_token": bits,
+        "token_perplexity": 2**bits,
+        "words": words,
+        "word_perplexity": 2 ** (bits * tokens / words),
+    }
+    print(
+        "word perplexity {word_perplexity:.2f} ({words} words and line ends; "
+        "{tokens} tokens of {bits_per_token:.4f} bits, perplexity {token_perplexity:.2f})".format(
+            **report
+        )
+    )
+    if args.json:
+        unfinished = args.json.with_name(args.json.name + ".tmp")
+        unfinished.write_text(json.dumps(report, indent=2) + "\n")
+        os.replace(unfinished, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Learn a byte-pair encoding of GPT-2's form, for a model that is trained from scratch.
+
+    python scripts/learn_bpe.py --size 4000 --out DIR TEXT...
+
+DIR gets encoder.json and vocab.bpe, as scripts/gpt2_bpe.py takes them. It is complete if it
+exists: it is written under another name and renamed.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from tokenizers import ByteLevelBPETokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("text", type=Path, nargs="+", help="files to learn from, UTF-8")
+    parser.add_argument(
+        "--size", type=int, required=True, help="number of pieces, 256 bytes included"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+
+    if args.size < 256:
+        parser.error(f"--size must be at least 256, one piece for each byte, got {args.size}")
+    if args.out.exists():
+        parser.error(f"{args.out} is there already: remove it first")
+    missing = [str(path) for path in args.text if not path.is_file()]
+    if missing:
+        parser.error(f"no such file: {', '.join(missing)}")
+    unfinished = args.out.with_name(args.out.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train([str(path) for path in args.text], vocab_size=args.size, show_progress=False)
+    vocabulary, merges = tokenizer.save_model(str(unfinished))
+    os.rename(vocabulary, unfinished / "encoder.json")
+    os.rename(merges, unfinished / "vocab.bpe")
+    os.rename(unfinished, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Programs that only note how they were called, to put first on PATH."""
+
+import json
+from pathlib import Path
+
+
+class FakePrograms:
+    """A folder of programs each of which appends its arguments to a file, and prints nothing.
+
+    Args:
+        folder: where to write them.
+        names: their names.
+        body: shell commands that they run afterwards, in ``{name: commands}``.
+    """
+
+    def __init__(self, folder: Path, *names: str, **body: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in names:
+            program = folder / name
+            program.write_text(
+                "#!/usr/bin/env bash\n"
+                "python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\" "
+                f'>>"{folder}/{name}.calls"\n' + body.get(name.replace("-", "_"), "")
+            )
+            program.chmod(0o755)
+
+    def calls(self, name: str) -> list[list[str]]:
+        """The arguments of each call so far."""
+        path = self.folder / f"{name}.calls"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def options(arguments: list[str]) -> dict[str, str | bool]:
+    """{"--lr": "1", "--fp16": True, ...}: the last value of each option.
+
+    What follows an option is its value unless it is an option.
+    """
+    found: dict[str, str | bool] = {}
+    for here, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        if here.startswith("--"):
+            found[here] = True if following.startswith("--") else following
+    return found

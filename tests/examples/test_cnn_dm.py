@@ -1,0 +1,395 @@
+"""examples/cnn_dm: the three scripts on small real text, their arguments, their errors."""
+
+import json
+import re
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.models import ARCH_CONFIG_REGISTRY
+from fairseq.models.bart import BARTModel
+
+from ..conftest import ROOT, corpus_lines, run
+from ..gpt2_bpe import published_bpe
+from .fake import FakePrograms, options
+
+HERE = ROOT / "examples" / "cnn_dm"
+TINY = (
+    "--encoder-layers 1 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 "
+    "--encoder-attention-heads 2 --decoder-layers 1 --decoder-embed-dim 16 "
+    "--decoder-ffn-embed-dim 16 --decoder-attention-heads 2 --num-workers 0"
+)
+
+
+def script(name: str, **settings):
+    """Run prepare.sh, train.sh or evaluate.sh; ``check`` and ``arguments`` as for run."""
+    check = settings.pop("check", True)
+    arguments = settings.pop("arguments", [])
+    environment = {key: str(value) for key, value in settings.items()}
+    return run(["bash", HERE / f"{name}.sh", *arguments], env=environment, check=check)
+
+
+def write_pairs(folder: Path, **pairs: list[tuple[str, str]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for split, rows in pairs.items():
+        for side, column in (("source", 0), ("target", 1)):
+            text = "".join(f"{row[column]}\n" for row in rows)
+            (folder / f"{split}.{side}").write_text(text)
+    return folder
+
+
+def verse_pairs(split: str, number: int) -> list[tuple[str, str]]:
+    """Three verses as a document, the first as its summary."""
+    verses = corpus_lines(split, "en")
+    return [(" ".join(verses[i : i + 3]), verses[i]) for i in range(0, 3 * number, 3)]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(
+        tmp_path_factory.mktemp("pairs"),
+        train=verse_pairs("train", 60),
+        val=verse_pairs("valid", 8),
+        test=[*verse_pairs("test", 10), ("", "A summary of nothing.")],
+    )
+
+
+def test_small_from_text_to_rouge(raw, tmp_path) -> None:
+    """The README's three commands, on tiny sizes; again; and without one shard."""
+    settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path, "WORKERS": 1}
+    result = script("prepare", RAW_DIR=raw, MAX_TOKENS_OF_TEXT=60, **settings)
+    assert "test: 11 pairs, 1 empty documents" in result.stdout
+    cut = int(re.search(r"^train.source: (\d+) longer than 60 tokens", result.stdout, re.M)[1])
+    encoded = (tmp_path / "bpe" / "train.source").read_text().splitlines()
+    lengths = [len(line.split()) for line in encoded]
+    assert max(lengths) == 59  # and </s>
+    assert 0 < cut <= lengths.count(59)
+    again = script("prepare", RAW_DIR=raw, MAX_TOKENS_OF_TEXT=60, **settings)
+    assert again.stdout == f"ready to train on: {tmp_path}/bin\n"
+
+    script("train", UPDATES=2, TRAIN_ARGS=TINY, **settings)
+    log = (tmp_path / "rdrop" / "train.log").read_text()
+    assert "R-Drop: 2 passes, alpha 0.7" in log
+    assert "num_updates 2 |" in log
+
+    search = {"BEAM": 2, "MAX_LEN": 6, "BATCH_SIZE": 4, "BASELINE": raw / "test.target"}
+    first = script("evaluate", **search, **settings)
+    out = tmp_path / "rdrop" / "test"
+    assert (out / "ref.txt").read_text() == (raw / "test.target").read_text()
+    hypothesis = (out / "hyp.txt").read_bytes().decode().split("\n")
+    assert len(hypothesis) == 12  # 11 and the end
+    leads = (out / "lead.txt").read_text().split("\n")
+    assert leads[0] == re.split(r"(?<=[.!?]) ", verse_pairs("test", 1)[0][0])[0]
+    assert leads[10] == ""
+    report = json.loads((out / "rouge.json").read_text())
+    assert report["how"]["summaries"] == 11
+    assert report["difference_to_baseline"]["ROUGE-1"]["high"] < 0  # it is the reference
+    assert f"ROUGE-1 {report['ROUGE-1']['f']:.2f} [" in first.stdout
+    assert first.stderr.count("summarising part") == 2
+
+    parts = [(out / f"shard.{n}").read_text().count("H-") for n in (0, 1)]
+    assert sum(parts) == 11
+    assert min(parts) > 0
+
+    (out / "shard.1").unlink()
+    second = script("evaluate", **search, **settings)
+    assert re.findall("summarising part .*", second.stderr) == ["summarising part 2 of 2"]
+    assert second.stdout == first.stdout
+    other = script("evaluate", **{**search, "BEAM": 1}, **settings, check=False)
+    assert other.returncode == 1
+    assert "write to another folder, or remove it" in other.stderr
+
+
+@pytest.fixture(scope="module")
+def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model.pt in the form of the published bart.large, with its dict.txt.
+
+    That form: argparse's Namespace, float16, <mask> after the dictionary's last entry,
+    layernorm_embedding, no optimizer state.
+    """
+    folder = tmp_path_factory.mktemp("bart")
+    (folder / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in range(50257)))
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    widths = {"embed_dim": 16, "ffn_embed_dim": 16, "layers": 1, "attention_heads": 2}
+    sizes = {f"{side}_{key}": n for side in ("encoder", "decoder") for key, n in widths.items()}
+    args = Namespace(arch="bart_large", task="denoising", criterion="cross_entropy", **sizes)
+    args.max_source_positions = args.max_target_positions = 1024
+    ARCH_CONFIG_REGISTRY["bart_large"](args)
+    torch.manual_seed(0)
+    task = Namespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    model = BARTModel.build_model(args, task)
+    assert model.encoder.layernorm_embedding is not None
+    state = {
+        "args": args,
+        "model": {name: value.half() for name, value in model.state_dict().items()},
+        "optimizer_history": [
+            {
+                "criterion_name": "CrossEntropyCriterion",
+                "optimizer_name": "FP16Optimizer",
+                "lr_scheduler_state": {"best": None},
+                "num_updates": 500000,
+            }
+        ],
+        "extra_state": {"train_iterator": {"epoch": 40}, "val_loss": 1.0},
+        "last_optimizer_state": None,
+    }
+    torch.save(state, folder / "model.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(bart: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """prepare.sh with GPT-2's BPE and BART's dictionary; one document of 1,200 tokens."""
+    out, bpe, folder = (tmp_path_factory.mktemp(name) for name in ("out", "bpe", "long"))
+    shutil.copytree(raw, folder, dirs_exist_ok=True)
+    with (folder / "val.source").open() as lines:
+        documents = lines.readlines()
+    documents[2] = "word " * 1200 + "\n"
+    (folder / "val.source").write_text("".join(documents))
+    settings = {"GPT2_BPE": published_bpe(bpe), "BART_DIR": bart, "WORKERS": 1}
+    result = script("prepare", RAW_DIR=folder, OUT=out, **settings)
+    assert "val.source: 1 longer than 1024 tokens, cut to that" in result.stdout
+    assert result.stdout.count("longer than") == 1
+    return out
+
+
+def test_fine_tunes_a_published_checkpoint(bart, prepared, tmp_path) -> None:
+    """One update with a learning rate of 0 leaves the published weights as they were."""
+    lines = (prepared / "bpe" / "val.source").read_text().splitlines()
+    assert len(lines[2].split()) == 1023
+    script(
+        "train",
+        **{"OUT": prepared, "BART_DIR": bart, "SAVE_DIR": tmp_path, "CPU": 1, "UPDATES": 1},
+        **{"LR": "0", "UPDATE_FREQ": 1, "TRAIN_ARGS": TINY},
+    )
+    log = (tmp_path / "train.log").read_text()
+    assert re.search("impl linear", log)
+    assert "num_updates 1 |" in log
+    published = torch.load(bart / "model.pt", weights_only=False)["model"]
+    tuned = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False)["model"]
+    assert tuned.keys() == published.keys()
+    for name, value in tuned.items():
+        before = published[name].float()
+        if name.endswith(("embed_tokens.weight", "output_projection.weight")):
+            assert len(before) == len(value) + 1
+            before = before[:-1]  # without <mask>
+        assert torch.equal(value, before), name
+
+
+EXPECTED = {
+    "--task": "translation",
+    "--source-lang": "source",
+    "--target-lang": "target",
+    "--truncate-source": True,
+    "--arch": "bart_large",
+    "--layernorm-embedding": True,
+    "--share-all-embeddings": True,
+    "--share-decoder-input-output-embed": True,
+    "--label-smoothing": "0.1",
+    "--dropout": "0.1",
+    "--attention-dropout": "0.1",
+    "--weight-decay": "0.01",
+    "--clip-norm": "0.1",
+    "--optimizer": "adam",
+    "--adam-betas": "(0.9, 0.999)",
+    "--adam-eps": "1e-08",
+    "--lr": "3e-5",
+    "--lr-scheduler": "polynomial_decay",
+    "--warmup-updates": "500",
+    "--max-tokens": "1024",
+    "--reset-optimizer": True,
+    "--reset-dataloader": True,
+    "--reset-meters": True,
+    "--seed": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {},
+            {
+                "--criterion": "rdrop",
+                "--rdrop-alpha": "0.7",
+                "--update-freq": "64",
+                "--max-update": "20000",
+                "--total-num-update": "20000",
+            },
+        ),
+        (
+            {"CRITERION": "baseline", "NGPU": "4"},
+            {
+                "--criterion": "label_smoothed_cross_entropy",
+                "--update-freq": "16",
+                "--max-update": "20000",
+                "--total-num-update": "20000",
+            },
+        ),
+        (
+            {"DATASET": "xsum", "NGPU": "8", "ALPHA": "1"},
+            {
+                "--criterion": "rdrop",
+                "--rdrop-alpha": "1",
+                "--update-freq": "4",
+                "--max-update": "15000",
+                "--total-num-update": "15000",
+            },
+        ),
+    ],
+)
+def test_training_arguments(tmp_path, settings, expected) -> None:
+    """What fairseq-train is given: the settings of DESIGN.md and of fairseq's BART README."""
+    fake = FakePrograms(tmp_path / "fake", "fairseq-train", "torchrun")
+    (tmp_path / "out" / "bin").mkdir(parents=True)
+    model = tmp_path / "model.pt"
+    model.touch()
+    settings = {
+        **{"OUT": tmp_path / "out", "BART_PATH": model, "CPU": 1},
+        **{"PATH": f"{fake.folder}:/usr/bin:/bin"},
+        **settings,
+    }
+    result = script("train", **settings)
+    program = "torchrun" if "NGPU" in settings else "fairseq-train"
+    (arguments,) = fake.calls(program)
+    found = options(arguments)
+    for name, value in {**EXPECTED, **expected, "--restore-file": str(model)}.items():
+        assert found.get(name) == value, name
+    assert ("--rdrop-alpha" in found) == (expected["--criterion"] == "rdrop")
+    tokens = 32768 if "DATASET" in settings else 65536
+    assert f"= {tokens} tokens; the paper's: {tokens}" in result.stdout
+
+    # a second call goes on from the training's own checkpoint, with nothing reset
+    (Path(found["--save-dir"]) / "checkpoint_last.pt").touch()
+    script("train", **settings)
+    again = options(fake.calls(program)[1])
+    assert found.keys() - again.keys() == {
+        *("--restore-file", "--reset-optimizer", "--reset-dataloader", "--reset-meters"),
+        "--reset-lr-scheduler",
+    }
+    result = script("train", **{**settings, "LR": "1e-3"}, check=False)
+    assert result.returncode == 1
+    assert "was made with" in result.stderr
+    assert len(fake.calls(program)) == 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "beam", "lenpen", "longest", "shortest"),
+    [("cnn_dm", "4", "2.0", "140", "55"), ("xsum", "6", "1.0", "60", "10")],
+)
+def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest) -> None:
+    """fairseq-generate gets BART's beam settings, by shards; one that fails is not kept."""
+    fake = FakePrograms(
+        tmp_path / "fake",
+        "fairseq-generate",
+        fairseq_generate='[[ "$*" != *"-rank 2"* ]] || { echo no memory >&2; exit 1; }\n',
+    )
+    out = tmp_path / "out"
+    (out / "bin").mkdir(parents=True)
+    (out / "bin" / "test.source-target.source.bin").touch()
+    write_pairs(out / "raw", test=[("A document.", "A summary.")])
+    (out / "rdrop").mkdir()
+    (out / "rdrop" / "checkpoint_best.pt").touch()
+    environment = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": out, "DATASET": dataset}
+    result = script("evaluate", **environment, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-2] == "no memory"
+    assert "fairseq-generate failed: its last line is above" in result.stderr.splitlines()[-1]
+    assert len(fake.calls("fairseq-generate")) == 3
+    found = options(fake.calls("fairseq-generate")[1])
+    for name, value in {
+        **{"--beam": beam, "--lenpen": lenpen, "--max-len-b": longest, "--min-len": shortest},
+        **{"--no-repeat-ngram-size": "3", "--truncate-source": True, "--fp16": True},
+        **{"--distributed-world-size": "8", "--distributed-rank": "1", "--batch-size": "32"},
+    }.items():
+        assert found[name] == value, name
+    assert sorted(path.name for path in (out / "rdrop" / "test").glob("shard.?")) == [
+        "shard.0",
+        "shard.1",
+    ]
+    script("evaluate", **environment, check=False)
+    assert options(fake.calls("fairseq-generate")[3])["--distributed-rank"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("no val", "lacks val.source, val.target: one text a line is expected"),
+        ("no test", "lacks test.source, test.target"),
+        ("lengths", "train.source has 60 lines but .*train.target has 59"),
+        ("empty summary", "val.target has 2 empty summaries, the first in line 3: remove"),
+        ("empty file", "test.source is empty: at least one pair"),
+        ("latin-1", "train.source is not UTF-8 at byte 0"),
+    ],
+)
+def test_wrong_pairs(raw, tmp_path, case, message) -> None:
+    folder = Path(shutil.copytree(raw, tmp_path / "raw"))
+    if case in ("no val", "no test", "empty file"):
+        for path in folder.glob(f"{'val' if case == 'no val' else 'test'}.*"):
+            path.write_text("") if case == "empty file" else path.unlink()
+    elif case == "lengths":
+        lines = (folder / "train.target").read_text().splitlines(keepends=True)
+        (folder / "train.target").write_text("".join(lines[:-1]))
+    elif case == "empty summary":
+        lines = (folder / "val.target").read_text().splitlines()
+        lines[2] = lines[5] = " "
+        (folder / "val.target").write_text("\n".join(lines) + "\n")
+    else:
+        (folder / "train.source").write_bytes(b"\xe9\n" * 60)
+    result = script("prepare", SMALL=1, RAW_DIR=folder, OUT=tmp_path / "out", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(f"check_pairs: .*{message}", line)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("prepare", {"DATASET": "cnn"}, "DATASET must be cnn_dm or xsum, got 'cnn'"),
+        ("prepare", {"SMALL": "yes"}, "SMALL must be 0 or 1, got 'yes'"),
+        ("prepare", {"SMALL": 1}, "SMALL=1 needs RAW_DIR; package_descriptions.py can make one"),
+        ("prepare", {}, "BART_DIR is not set: unpack https://.*bart.large.tar.gz"),
+        ("prepare", {"BART_DIR": "none"}, r"BART_DIR \(none\) holds no dict.txt"),
+        ("prepare", {"MAX_TOKENS_OF_TEXT": 1025}, "must be from 2 to 1024 .* got '1025'"),
+        ("prepare", {"WORKERS": "x"}, "WORKERS must be a whole number above 0, got 'x'"),
+        ("prepare", {"arguments": ["--small"]}, "takes no arguments, got --small; see --help"),
+        ("train", {"CRITERION": "r3f"}, "CRITERION must be rdrop or baseline, got 'r3f'"),
+        ("train", {"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
+        ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT"),
+        ("evaluate", {}, "no such checkpoint: .*/rdrop/checkpoint_best.pt"),
+        ("evaluate", {"BEAM": "0"}, "BEAM must be a whole number above 0, got '0'"),
+        ("evaluate", {"arguments": ["--beam"]}, "unknown option --beam; see --help"),
+        ("evaluate", {"arguments": ["a", "b"]}, "expected at most one CHECKPOINT, got 2"),
+    ],
+)
+def test_wrong_settings(tmp_path, name, settings, message) -> None:
+    result = script(name, OUT=tmp_path / "out", **settings, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(f"{name}: .*{message}", line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_weights(tmp_path) -> None:
+    """fairseq would train from scratch if the file to restore were not there."""
+    (tmp_path / "bin").mkdir()
+    for settings, message in (
+        ({}, "train: BART_PATH is not set: unpack https://"),
+        ({"BART_DIR": tmp_path}, f"train: no such checkpoint: BART_PATH={tmp_path}/model.pt"),
+    ):
+        result = script("train", OUT=tmp_path, CPU=1, **settings, check=False)
+        assert result.returncode == 1
+        assert result.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
+def test_help(name) -> None:
+    text = script(name, arguments=["--help"]).stdout
+    assert f"bash examples/cnn_dm/{name}.sh" in text
+    assert "default: cnn_dm" in text
+    assert "set -euo" not in text

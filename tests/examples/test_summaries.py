@@ -1,0 +1,172 @@
+"""The Python programs of examples/cnn_dm: ROUGE, sentences, corpora."""
+
+import gzip
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT, corpus_lines, run
+
+HERE = ROOT / "examples" / "cnn_dm"
+
+
+def program(name: str, *arguments, check: bool = True, **kwargs):
+    return run([sys.executable, HERE / f"{name}.py", *arguments], check=check, **kwargs)
+
+
+def score(tmp_path: Path, hypothesis: str, reference: str, *arguments, check: bool = True):
+    (tmp_path / "hyp").write_bytes(hypothesis.encode())
+    (tmp_path / "ref").write_bytes(reference.encode())
+    files = ["--hypothesis", tmp_path / "hyp", "--reference", tmp_path / "ref"]
+    return program("score_rouge", *files, "--json", tmp_path / "json", *arguments, check=check)
+
+
+def test_rouge_by_hand(tmp_path) -> None:
+    """Two summaries worked out by hand; means, and the record of how it was done.
+
+    The first: stemmed, the hypothesis "The dogs ran. A cat sat!" has the 6 unigrams the dog ran a
+    cat sat, the reference "A cat sits. The dog ran?" a cat sit the dog ran: 5 in common, F 5/6.
+    Bigrams: the-dog dog-ran ran-a a-cat cat-sat against a-cat cat-sit sit-the the-dog dog-ran:
+    3 of 5. Lsum: by sentences, all 5 common words are found (a cat; the dog ran): 5/6, where
+    the whole summaries' longest common subsequence has 3 words. The second hypothesis is empty.
+    """
+    result = score(tmp_path, "The dogs ran. A cat sat!\n\n", "A cat sits. The dog ran?\nWords.\n")
+    report = json.loads((tmp_path / "json").read_text())
+    assert report["ROUGE-1"]["f"] == pytest.approx(100 * 5 / 6 / 2)
+    assert report["ROUGE-2"]["f"] == pytest.approx(100 * 3 / 5 / 2)
+    assert report["ROUGE-Lsum"]["f"] == pytest.approx(100 * 5 / 6 / 2)
+    # a sample of two is either summary twice, or both
+    assert report["ROUGE-1"]["low"] == 0
+    assert report["ROUGE-1"]["high"] == pytest.approx(100 * 5 / 6)
+    how = report["how"]
+    assert how["summaries"] == 2
+    assert how["implementation"].startswith("rouge-score 0.1.2")
+    assert (
+        how["sha256"]["hypothesis"] == hashlib.sha256((tmp_path / "hyp").read_bytes()).hexdigest()
+    )
+    assert "ROUGE-1 41.67 [0.00, 83.33]" in result.stdout
+    assert "a sentence ends at white space after . ! or ?" in result.stdout
+
+
+def test_difference_is_paired(tmp_path) -> None:
+    """A system better by the same amount on every summary is better beyond doubt."""
+    words = [f"{chr(97 + n)}{chr(98 + n)}{chr(99 + n)}" for n in range(20)]
+    reference = [" ".join(words[n : n + 4]) for n in range(10)]
+    better = [" ".join(line.split()[: 2 + n % 2]) for n, line in enumerate(reference)]
+    worse = [" ".join(line.split()[: 1 + n % 2]) for n, line in enumerate(reference)]
+    (tmp_path / "baseline").write_text("\n".join(worse) + "\n")
+    hypothesis, expected = ("\n".join(lines) + "\n" for lines in (better, reference))
+    score(tmp_path, hypothesis, expected, "--baseline", tmp_path / "baseline")
+    report = json.loads((tmp_path / "json").read_text())
+    values = report["difference_to_baseline"]["ROUGE-1"]
+    # F: 2/3 - 2/5 where n is even, 6/7 - 2/3 where it is odd
+    assert values["f"] == pytest.approx(100 * ((2 / 3 - 2 / 5) + (6 / 7 - 2 / 3)) / 2)
+    assert 100 * (6 / 7 - 2 / 3) <= values["low"] < values["high"] <= 100 * (2 / 3 - 2 / 5)
+    assert report["ROUGE-1"]["high"] - report["ROUGE-1"]["low"] > values["high"] - values["low"]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "message"),
+    [
+        ("a\n", "a\nb\n", "has 2 lines but the hypothesis .* has 1"),
+        ("", "", "the reference file .* is empty: nothing to score"),
+    ],
+)
+def test_wrong_summaries(tmp_path, hypothesis, reference, message) -> None:
+    result = score(tmp_path, hypothesis, reference, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(f"score_rouge: .*{message}", line)
+    assert not (tmp_path / "json").exists()
+
+
+def test_lead(tmp_path) -> None:
+    documents = ["One. Two!  Three? Four.", "", "Only 3.5 of it", " A  b.\u2028C."]
+    (tmp_path / "in").write_text("\n".join(documents) + "\n")
+    program("sentences", "--lead", 2, tmp_path / "in", tmp_path / "out")
+    leads = (tmp_path / "out").read_bytes().decode().split("\n")
+    assert leads == ["One. Two!", "", "Only 3.5 of it", "A b. C.", ""]
+    result = program("sentences", "--lead", 0, tmp_path / "in", tmp_path / "no", check=False)
+    assert "--lead must be at least 1, got 0" in result.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_packages_are_split_by_source(tmp_path) -> None:
+    """3,000 packages of 1,500 sources of which two pairs have the same text."""
+    verses = corpus_lines("train", "en")
+    rows = [
+        (f"p{n}", f"s{n // 2}", "misc", f"Short {n // 2 % 1498}", f"{verses[n // 2 % 1498]}")
+        for n in range(3000)
+    ]
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    (tmp_path / "tsv").write_bytes(gzip.compress(text.encode()))
+    out = tmp_path / "out"
+    source = (HERE / "package_descriptions.py").read_text()
+    (tmp_path / "small.py").write_text(source.replace("VAL = TEST = 1000", "VAL = TEST = 300"))
+    command = [sys.executable, tmp_path / "small.py", "--tsv", tmp_path / "tsv", "--out", out]
+    run(command)
+    splits = {}
+    for split in ("train", "val", "test"):
+        sides = [
+            (out / f"{split}.{side}").read_text().splitlines() for side in ("source", "target")
+        ]
+        splits[split] = list(zip(*sides, strict=True))
+    assert len(splits["val"]) == len(splits["test"]) == 300
+    assert 895 <= len(splits["train"]) <= 900
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        for side in (0, 1):
+            assert {row[side] for row in splits[one]}.isdisjoint(row[side] for row in splits[other])
+    again = run(command, check=False)
+    assert "is there already: remove it first" in again.stderr
+
+
+FAKE_DATASETS = """
+def load_dataset(name, configuration=None):
+    if (name, configuration) == ("abisee/cnn_dailymail", "3.0.0"):
+        columns = {"article": ["A  b.\\nC."], "highlights": ["One .\\nTwo ."]}
+    elif (name, configuration) == ("EdinburghNLP/xsum", None):
+        columns = {"document": ["A  b.\\nC."], "summary": ["One .\\nTwo ."]}
+    elif (name, configuration) == ("Salesforce/wikitext", "wikitext-103-v1"):
+        columns = {"text": ["", " = A = \\n", " word \\n"]}
+    return {split: Rows(columns) for split in ("train", "validation", "test")}
+
+class Rows:
+    def __init__(self, columns):
+        self.columns = columns
+    def __len__(self):
+        return len(next(iter(self.columns.values())))
+    def __getitem__(self, name):
+        return self.columns[name]
+"""
+
+
+@pytest.mark.parametrize("dataset", ["cnn_dm", "xsum", "wikitext103"])
+def test_export(tmp_path, dataset) -> None:
+    """What is written of the rows that `datasets` gives, and of which data set; or why not."""
+    (tmp_path / "datasets.py").write_text(FAKE_DATASETS)
+    out = tmp_path / "out"
+    folder = ROOT / "examples" / ("wikitext103" if dataset == "wikitext103" else "cnn_dm")
+    command = [sys.executable, folder / "export_dataset.py", "--out", out]
+    if dataset != "wikitext103":
+        command += ["--dataset", dataset]
+    run(command, env={"PYTHONPATH": str(tmp_path)})
+    found = {path.name: path.read_text() for path in out.iterdir()}
+    if dataset == "wikitext103":
+        names = [f"wiki.{split}.tokens" for split in ("train", "valid", "test")]
+        assert found == dict.fromkeys(names, "\n = A = \n word \n")
+    else:
+        sides = {"source": "A b. C.\n", "target": "One . Two .\n"}
+        splits = ("train", "val", "test")
+        assert found == {f"{a}.{b}": text for a in splits for b, text in sides.items()}
+
+    (tmp_path / "datasets.py").write_text("def load_dataset(*name):\n    raise OSError('offline')")
+    command[command.index(out)] = tmp_path / "none"
+    result = run(command, env={"PYTHONPATH": str(tmp_path)}, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(r"export_dataset: cannot load .* \(offline\): give RAW_DIR with", line)
+    assert not (tmp_path / "none").exists()
