@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Splits a small parallel corpus by document, encodes it with a joint sentencepiece model and
+# binarises it for fairseq. Running it again skips what is done.
+#
+#   RAW_DIR=~/debian-en-de bash examples/low_resource/prepare.sh
+#
+# RAW_DIR holds sent.$SRC.gz and sent.$TGT.gz, one sentence a line, and, if the lines belong to
+# documents, sent.pkg.gz with the document's name on each line. Any parallel text will do.
+#
+# Settings (environment variables):
+#   RAW_DIR     folder of the parallel lines                default: none, must be given
+#   OUT         where to write                              default: runs/low_resource
+#   SRC, TGT    languages                                   default: en, de
+#   TRAIN_SIZE  sentence pairs of the training set          default: 6000
+#   VALID_SIZE  of the validation set, at most              default: 800
+#   TEST_SIZE   of the test set, at most                    default: 1000
+#   VOCAB       size of the joint sentencepiece vocabulary  default: 2000
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+RAW_DIR=${RAW_DIR:-}
+OUT=${OUT:-$root/runs/low_resource}
+SRC=${SRC:-en} TGT=${TGT:-de}
+TRAIN_SIZE=${TRAIN_SIZE:-6000} VALID_SIZE=${VALID_SIZE:-800} TEST_SIZE=${TEST_SIZE:-1000}
+VOCAB=${VOCAB:-2000}
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+die() {
+  echo "prepare: $*" >&2
+  exit 1
+}
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  "") ;;
+  *) die "takes no arguments, got $*; see --help" ;;
+esac
+for name in TRAIN_SIZE VALID_SIZE TEST_SIZE VOCAB; do
+  [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name must be a whole number above 0, got ${!name}"
+done
+[[ -n $RAW_DIR ]] || die "set RAW_DIR to the folder that holds sent.$SRC.gz and sent.$TGT.gz; see --help"
+[[ -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
+command -v fairseq-preprocess >/dev/null ||
+  die "fairseq-preprocess is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
+
+mkdir -p "$OUT"
+settings="$RAW_DIR $SRC $TGT $TRAIN_SIZE $VALID_SIZE $TEST_SIZE $VOCAB"
+if [[ -f $OUT/prepared-with && $(<"$OUT/prepared-with") != "$settings" ]]; then
+  die "$OUT was prepared with '$(<"$OUT/prepared-with")', not '$settings': set another OUT, or remove it"
+fi
+echo "$settings" >"$OUT/prepared-with"
+
+[[ -d $OUT/corpus ]] || python "$root/examples/low_resource/split_corpus.py" --raw "$RAW_DIR" \
+  --languages "$SRC" "$TGT" --out "$OUT/corpus" \
+  --train "$TRAIN_SIZE" --valid "$VALID_SIZE" --test "$TEST_SIZE"
+[[ -d $OUT/text ]] || python "$root/scripts/encode_corpus.py" --corpus "$OUT/corpus" \
+  --languages "$SRC" "$TGT" --vocab-size "$VOCAB" --out "$OUT/text"
+if [[ ! -d $OUT/bin ]]; then
+  rm -rf "$OUT/bin.tmp"
+  # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
+  fairseq-preprocess -s "$SRC" -t "$TGT" --joined-dictionary --workers 1 --destdir "$OUT/bin.tmp" \
+    --trainpref "$OUT/text/train.pieces" --validpref "$OUT/text/valid.pieces" \
+    --testpref "$OUT/text/test.pieces" >"$OUT/preprocess.log" 2>&1 ||
+    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+  mv "$OUT/bin.tmp" "$OUT/bin"
+fi
+echo "prepared: $OUT/bin"
