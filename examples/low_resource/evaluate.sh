@@ -10,6 +10,8 @@
 #   RUN     name of the run, as given to train.sh           default: none, must be given
 #   OUT     where prepare.sh wrote                          default: runs/low_resource
 #   TGT     target language                                 default: de
+#   GENERATE_ARGS  more arguments for fairseq-generate      default: --cpu --max-len-a 1.5
+#           --max-len-b 20: no translation is longer than 1.5 times the source and 20 pieces
 #   and those of scripts/evaluate.sh: BEAM (default: 5), LENPEN (default: 1.0), ...
 set -euo pipefail
 
@@ -31,6 +33,11 @@ esac
 [[ -n $RUN ]] || die "set RUN to the name of a run; see --help"
 run=$OUT/runs/$RUN
 [[ -f $run/updates ]] || die "$run is not there or not finished: run train.sh first"
+
+# as in train.sh
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
 
 for which in best last; do
   [[ $run/$which/scores.json -nt $run/updates ]] && continue

@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Sourced by the train.sh of every recipe: starts fairseq-train on one or more GPUs of one or
+# more machines, with fairseq's own distributed engine under torchrun.
+#
+#   source scripts/launch.sh
+#   check_launch                           refuses what would train wrongly; sets the defaults
+#   choose_update_freq TOKENS              sets UPDATE_FREQ so that an update has TOKENS tokens
+#   launch_training fairseq-train's arguments
+#
+# Settings (environment variables):
+#   NGPU         GPUs of this machine to train on           default: all that torch sees
+#   NNODES       machines                                   default: 1
+#   NODE_RANK    number of this machine, from 0             default: 0; on SLURM: $SLURM_NODEID
+#   MASTER_ADDR  name of machine 0, needed if NNODES > 1
+#   MASTER_PORT  free port on machine 0                     default: 29500
+#   BF16         1: bfloat16 instead of float16             default: 0
+#   CPU          1: train on the CPU in float32, NGPU processes (tests)  default: 0
+#   MAX_TOKENS   tokens in a batch of one GPU               default: the recipe's
+#   UPDATE_FREQ  batches of a GPU in an update              default: computed
+#   TRAIN_ARGS   more arguments for fairseq-train           default: none
+#
+# The caller defines die MESSAGE, which ends the script.
+
+# require_number NAME MINIMUM: the variable NAME holds a whole number of at least MINIMUM
+require_number() {
+  if ! [[ ${!1} =~ ^(0|[1-9][0-9]{0,8})$ && ${!1} -ge $2 ]]; then
+    die "$1 must be a whole number of at least $2, got '${!1}'"
+  fi
+}
+
+check_launch() {
+  CPU=${CPU:-0} BF16=${BF16:-0} TRAIN_ARGS=${TRAIN_ARGS:-}
+  NNODES=${NNODES:-1} NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}} MASTER_PORT=${MASTER_PORT:-29500}
+  local name
+  for name in fairseq-train torchrun; do
+    command -v $name >/dev/null ||
+      die "$name is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
+  done
+  for name in CPU BF16; do
+    [[ ${!name} == [01] ]] || die "$name must be 0 or 1, got '${!name}'"
+  done
+
+  # Who starts this script several times on a machine would start as many trainings, each on
+  # its own and over the other's checkpoints
+  for name in RANK LOCAL_RANK WORLD_SIZE; do
+    [[ -z ${!name:-} ]] ||
+      die "$name is set to '${!name}': run this script once on a machine, without torchrun or mpirun (it starts torchrun itself), and set NGPU and NNODES"
+  done
+  if [[ -n ${SLURM_STEP_ID:-} && ${SLURM_STEP_NUM_TASKS:-1} != "$NNODES" ]]; then
+    die "srun started $SLURM_STEP_NUM_TASKS tasks but NNODES is $NNODES: start one task on a machine (--ntasks-per-node 1) and set NNODES to their number"
+  fi
+  [[ $TRAIN_ARGS != *--distributed-* && $TRAIN_ARGS != *--nprocs-per-node* ]] ||
+    die "TRAIN_ARGS holds a --distributed option: set NGPU, NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT instead"
+  [[ $TRAIN_ARGS != *--update-freq* && $TRAIN_ARGS != *--max-tokens* ]] ||
+    die "TRAIN_ARGS holds --update-freq or --max-tokens: set UPDATE_FREQ and MAX_TOKENS instead"
+
+  require_number NNODES 1
+  require_number NODE_RANK 0
+  ((NODE_RANK < NNODES)) || die "NODE_RANK must be below NNODES ($NNODES), got $NODE_RANK"
+  require_number MASTER_PORT 1
+  if ((NNODES > 1)) && [[ -z ${MASTER_ADDR:-} ]]; then
+    die "NNODES is $NNODES: set MASTER_ADDR to the name of machine 0"
+  fi
+  if ((CPU)); then
+    ((!BF16)) || die "BF16=1 needs a GPU: fairseq takes --bf16 on a CPU for a TPU"
+    NGPU=${NGPU:-1}
+    require_number NGPU 1
+  else
+    local seen
+    seen=$(python -c 'import torch; print(torch.cuda.device_count())')
+    ((seen)) || die "torch sees no GPU here; to train on the CPU, which takes very long, set CPU=1"
+    NGPU=${NGPU:-$seen}
+    require_number NGPU 1
+    ((NGPU <= seen)) || die "NGPU is $NGPU but torch sees $seen GPU(s) on this machine"
+  fi
+}
+
+# choose_update_freq TOKENS: sets UPDATE_FREQ, unless it is set, to the smallest number with
+# which an update over all GPUs has at least TOKENS tokens; prints what an update then has
+choose_update_freq() {
+  local wanted=$1 batch chosen="computed"
+  require_number MAX_TOKENS 1
+  batch=$((MAX_TOKENS * NGPU * NNODES))
+  if [[ -n ${UPDATE_FREQ:-} ]]; then
+    require_number UPDATE_FREQ 1
+    chosen="as set"
+  else
+    UPDATE_FREQ=$(((wanted + batch - 1) / batch))
+  fi
+  echo "effective batch: $MAX_TOKENS tokens x $NGPU GPU(s) x $NNODES machine(s) x" \
+    "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the paper's: $wanted"
+}
+
+# launch_training ARG...: fairseq-train on NGPU x NNODES processes that train one model.
+# The flags of the process group are given one by one: with others fairseq, if it sees one
+# GPU or none on a machine, trains a model of its own in every process, and exits with 0.
+launch_training() {
+  local world=$((NGPU * NNODES)) precision=(--fp16) group=() rendezvous
+  ((!BF16)) || precision=(--bf16)
+  if ((CPU)); then
+    precision=(--cpu)
+    ((world == 1)) || group=(--distributed-backend gloo --ddp-backend legacy_ddp)
+  fi
+  # shellcheck disable=SC2206  # TRAIN_ARGS is several arguments
+  local arguments=("$@" --max-tokens "$MAX_TOKENS" --update-freq "$UPDATE_FREQ"
+    "${precision[@]}" --distributed-world-size "$world" $TRAIN_ARGS)
+  if ((world == 1)); then
+    fairseq-train "${arguments[@]}"
+    return
+  fi
+  if ((NNODES == 1)); then # any free port
+    rendezvous=(--rdzv-backend c10d --rdzv-endpoint localhost:0)
+  else
+    rendezvous=(--node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT")
+  fi
+  torchrun --nnodes "$NNODES" --nproc-per-node "$NGPU" "${rendezvous[@]}" \
+    --no-python "$(command -v fairseq-train)" "${arguments[@]}" "${group[@]}" \
+    --distributed-init-method env:// --distributed-rank -1 --distributed-no-spawn
+}
