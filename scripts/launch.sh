@@ -1,8 +1,8 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
 # Sourced by the train.sh of every recipe: starts fairseq-train on one or more GPUs of one or
 # more machines, with fairseq's own distributed engine under torchrun.
 #
-#   source scripts/launch.sh
+#   source scripts/recipe.sh && source scripts/launch.sh
 #   check_launch                           refuses what would train wrongly; sets the defaults
 #   choose_update_freq TOKENS              sets UPDATE_FREQ so that an update has TOKENS tokens
 #   launch_training fairseq-train's arguments
@@ -19,23 +19,13 @@
 #   UPDATE_FREQ  batches of a GPU in an update              default: computed
 #   TRAIN_ARGS   more arguments for fairseq-train           default: none
 #
-# The caller defines die MESSAGE, which ends the script.
-
-# require_number NAME MINIMUM: the variable NAME holds a whole number of at least MINIMUM
-require_number() {
-  if ! [[ ${!1} =~ ^(0|[1-9][0-9]{0,8})$ && ${!1} -ge $2 ]]; then
-    die "$1 must be a whole number of at least $2, got '${!1}'"
-  fi
-}
+# The caller sources scripts/recipe.sh first.
 
 check_launch() {
   CPU=${CPU:-0} BF16=${BF16:-0} TRAIN_ARGS=${TRAIN_ARGS:-}
   NNODES=${NNODES:-1} NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}} MASTER_PORT=${MASTER_PORT:-29500}
   local name
-  for name in fairseq-train torchrun; do
-    command -v $name >/dev/null ||
-      die "$name is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
-  done
+  require_program fairseq-train torchrun
   for name in CPU BF16; do
     [[ ${!name} == [01] ]] || die "$name must be 0 or 1, got '${!name}'"
   done
@@ -87,6 +77,8 @@ choose_update_freq() {
   else
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
   fi
+  ((batch <= wanted)) ||
+    echo "note: one batch on every GPU is already more than the paper's update: lower MAX_TOKENS or NGPU"
   echo "effective batch: $MAX_TOKENS tokens x $NGPU GPU(s) x $NNODES machine(s) x" \
     "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the paper's: $wanted"
 }

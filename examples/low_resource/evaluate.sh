@@ -16,15 +16,12 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/evaluate
+source "$root/scripts/recipe.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 TGT=${TGT:-de}
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "evaluate: $*" >&2
-  exit 1
-}
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   "") ;;

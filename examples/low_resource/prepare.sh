@@ -18,36 +18,26 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/prepare
+source "$root/scripts/recipe.sh"
 RAW_DIR=${RAW_DIR:-}
 OUT=${OUT:-$root/runs/low_resource}
 SRC=${SRC:-en} TGT=${TGT:-de}
 TRAIN_SIZE=${TRAIN_SIZE:-6000} VALID_SIZE=${VALID_SIZE:-800} TEST_SIZE=${TEST_SIZE:-1000}
 VOCAB=${VOCAB:-2000}
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "prepare: $*" >&2
-  exit 1
-}
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   "") ;;
   *) die "takes no arguments, got $*; see --help" ;;
 esac
 for name in TRAIN_SIZE VALID_SIZE TEST_SIZE VOCAB; do
-  [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name must be a whole number above 0, got ${!name}"
+  require_number $name 1
 done
 [[ -n $RAW_DIR ]] || die "set RAW_DIR to the folder that holds sent.$SRC.gz and sent.$TGT.gz; see --help"
 [[ -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
-command -v fairseq-preprocess >/dev/null ||
-  die "fairseq-preprocess is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
-
-mkdir -p "$OUT"
-settings="$RAW_DIR $SRC $TGT $TRAIN_SIZE $VALID_SIZE $TEST_SIZE $VOCAB"
-if [[ -f $OUT/prepared-with && $(<"$OUT/prepared-with") != "$settings" ]]; then
-  die "$OUT was prepared with '$(<"$OUT/prepared-with")', not '$settings': set another OUT, or remove it"
-fi
-echo "$settings" >"$OUT/prepared-with"
+require_program fairseq-preprocess
+keep_settings "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SRC TGT=$TGT TRAIN_SIZE=$TRAIN_SIZE VALID_SIZE=$VALID_SIZE TEST_SIZE=$TEST_SIZE VOCAB=$VOCAB"
 
 [[ -d $OUT/corpus ]] || python "$root/examples/low_resource/split_corpus.py" --raw "$RAW_DIR" \
   --languages "$SRC" "$TGT" --out "$OUT/corpus" \

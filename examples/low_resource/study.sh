@@ -21,37 +21,36 @@
 #   and those of prepare.sh
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/study
+source "$root/scripts/recipe.sh"
+here=$root/examples/low_resource
 MAIN=${MAIN:-alpha1}
 UPDATES=${UPDATES:-1500}
-OUT=${OUT:-$here/../../runs/low_resource}
+OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
   baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1}
 export OUT
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "study: $*" >&2
-  exit 1
-}
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   "") ;;
   *) die "takes no arguments, got $*; see --help" ;;
 esac
 
-# variables_of SETTING: what train.sh is given for it, a line each
-variables_of() {
-  local number='[0-9]+(\.[0-9]+)?'
+# read_setting NAME: sets the array variables to what train.sh is given for it
+read_setting() {
+  local flag number='[0-9]+(\.[0-9]+)?'
   if [[ $1 == baseline || $1 == baseline-time ]]; then
-    echo "CRITERION=baseline"
+    variables=(CRITERION=baseline TRAIN_ARGS=)
   elif [[ $1 =~ ^alpha($number)(-(every|passes)([0-9]+))?$ ]]; then
-    echo "ALPHA=${BASH_REMATCH[1]}"
     case ${BASH_REMATCH[4]} in
-      every) echo "TRAIN_ARGS=--rdrop-interval ${BASH_REMATCH[5]}" ;;
-      passes) echo "TRAIN_ARGS=--rdrop-passes ${BASH_REMATCH[5]}" ;;
+      every) flag="--rdrop-interval ${BASH_REMATCH[5]}" ;;
+      passes) flag="--rdrop-passes ${BASH_REMATCH[5]}" ;;
+      *) flag="" ;;
     esac
+    variables=(CRITERION=rdrop "ALPHA=${BASH_REMATCH[1]}" "TRAIN_ARGS=$flag")
   else
     die "no such setting: $1; see --help"
   fi
@@ -69,22 +68,23 @@ start_baseline_time() {
   [[ -d $new ]] && return
   rm -rf "$new.tmp"
   mkdir "$new.tmp"
-  cp "$OUT/runs/baseline.$1"/{checkpoint_best.pt,checkpoint_last.pt,train.log,cpu_seconds,settings} "$new.tmp"
+  cp "$OUT/runs/baseline.$1"/{checkpoint_best.pt,checkpoint_last.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
   awk -v updates="$UPDATES" -v plain="$(cpu_seconds "baseline.$1")" -v main="$(cpu_seconds "$MAIN.$1")" \
     'BEGIN { printf "%.0f\n", updates * main / plain }' >"$new.tmp/target"
   mv "$new.tmp" "$new"
 }
 
-for item in $RUNS; do
+[[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
+read_setting "$MAIN"
+for item in $RUNS; do # all of them before the first is trained
   [[ $item =~ ^[^:]+:[0-9]+$ ]] || die "RUNS is a list of SETTING:SEED, got $item"
-  variables_of "${item%:*}" >/dev/null
+  read_setting "${item%:*}"
 done
-[[ -n $(variables_of "$MAIN") ]] || exit 1
 bash "$here/prepare.sh"
 
 for item in $RUNS; do
   setting=${item%:*} seed=${item#*:}
-  mapfile -t variables < <(variables_of "$setting")
+  read_setting "$setting"
   variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$UPDATES")
   if [[ $setting == baseline-time ]]; then
     start_baseline_time "$seed"

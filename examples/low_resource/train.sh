@@ -20,16 +20,13 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/train
+source "$root/scripts/recipe.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-1500}
 DROPOUT=${DROPOUT:-0.1} TRAIN_ARGS=${TRAIN_ARGS:-}
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "train: $*" >&2
-  exit 1
-}
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   "") ;;
@@ -37,24 +34,20 @@ case ${1:-} in
 esac
 [[ $RUN =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
   die "RUN must be a name of letters, digits, dots, dashes, got '$RUN'; see --help"
-[[ $SEED =~ ^[0-9]+$ ]] || die "SEED must be a whole number, got $SEED"
-[[ $UPDATES =~ ^[1-9][0-9]*$ ]] || die "UPDATES must be a whole number above 0, got $UPDATES"
+require_number SEED 0
+require_number UPDATES 1
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
 case $CRITERION in
   rdrop) objective="--criterion rdrop --rdrop-alpha $ALPHA" ;;
   baseline) objective="--criterion label_smoothed_cross_entropy" ;;
   *) die "CRITERION must be rdrop or baseline, got $CRITERION" ;;
 esac
 [[ -d $OUT/bin ]] || die "$OUT/bin is not there: run prepare.sh first, with the same OUT"
-command -v fairseq-train >/dev/null ||
-  die "fairseq-train is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
+require_program fairseq-train
 
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
-mkdir -p "$run"
-if [[ -f $run/settings && $(<"$run/settings") != "$settings" ]]; then
-  die "$run was trained with '$(<"$run/settings")', not '$settings': set another RUN, or remove it"
-fi
-echo "$settings" >"$run/settings"
+keep_settings "$run/train.settings" "$settings"
 if [[ -f $run/updates ]] && (($(<"$run/updates") >= UPDATES)); then
   (($(<"$run/updates") == UPDATES)) ||
     die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"

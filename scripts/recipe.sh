@@ -1,0 +1,54 @@
+# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
+# Sourced by the scripts of every recipe: errors, help, and stages that can be run again.
+#
+# The caller sets root (the checkout) and recipe (its name, for errors).
+
+die() {
+  echo "${recipe:?}: $*" >&2
+  exit 1
+}
+
+# usage: the caller's header comment
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
+
+# require_number NAME MINIMUM: the variable NAME holds a whole number of at least MINIMUM
+require_number() {
+  if ! [[ ${!1} =~ ^(0|[1-9][0-9]{0,8})$ && ${!1} -ge $2 ]]; then
+    die "$1 must be a whole number of at least $2, got '${!1}'"
+  fi
+}
+
+# require_program NAME...
+require_program() {
+  local name
+  for name in "$@"; do
+    command -v "$name" >/dev/null ||
+      die "$name is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
+  done
+}
+
+# keep_settings FILE SETTINGS: what FILE says of an earlier run must be SETTINGS
+keep_settings() {
+  local file=$1 now=$2 changes
+  if [[ -f $file ]]; then
+    changes=$(diff <(tr ' ' '\n' <"$file") <(tr ' ' '\n' <<<"$now") | grep '^[<>]' | tr '\n' ' ') || true
+    [[ -z $changes ]] ||
+      die "$(dirname "$file") was made with other settings (< then, > now): ${changes% }; set OUT to another folder, or remove it"
+  fi
+  mkdir -p "$(dirname "$file")"
+  echo "$now" >"$file.tmp.$HOSTNAME.$$" # other machines may write it, too
+  mv "$file.tmp.$HOSTNAME.$$" "$file"
+}
+
+# stage HEADLINE PRODUCT COMMAND...: run a command unless PRODUCT, which it makes by renaming
+# what is complete, is there
+stage() {
+  local headline=$1 product=$2
+  shift 2
+  if [[ -e $product ]]; then
+    echo "== $headline: done already"
+  else
+    echo "== $headline"
+    "$@"
+  fi
+}
