@@ -57,7 +57,7 @@ read_setting() {
 }
 
 # cpu_seconds RUN: what its training has taken
-cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.1f", sum }' "$OUT/runs/$1/cpu_seconds"; }
+cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$OUT/runs/$1/cpu_seconds"; }
 
 # start_baseline_time SEED: puts the baseline where it is to go on from
 start_baseline_time() {
