@@ -1,6 +1,7 @@
 """What fairseq needs on a current Python stack, beside checkpoints (checkpoint.py)."""
 
 import functools
+import inspect
 import os
 import re
 import types
@@ -25,6 +26,7 @@ def prepare() -> None:
     serve_numpy1_names()
     keep_last_batch()
     refuse_separate_trainings()
+    resume_with_same_batches()
     be_found_twice()
 
 
@@ -132,6 +134,43 @@ def refuse_separate_trainings() -> None:
         initialise(self, *args, **kwargs)
 
     Trainer.__init__ = __init__
+
+
+def resume_with_same_batches() -> None:
+    """Let a training that is resumed in a later epoch have the batches of an undisturbed one.
+
+    fairseq's main branch, hence ve-fairseq, seeds the order of the sentences by the epoch in
+    which a process makes its batches, and then keeps them: those of a training resumed in
+    epoch 3 differ from those that it began with, so that sentences of one length change
+    places, and within the epoch some are seen twice and others not at all. fairseq 0.12.2
+    leaves the epoch out of the seed. Needed until FairseqTask.get_batch_iterator does again.
+    """
+    from fairseq.tasks import FairseqTask
+
+    by_epoch = FairseqTask.get_batch_iterator
+    if hasattr(by_epoch, "__wrapped__"):
+        return
+    signature = inspect.signature(by_epoch)
+
+    @functools.wraps(by_epoch)
+    def get_batch_iterator(self: FairseqTask, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(self, dataset, *args, **kwargs)
+        call.apply_defaults()
+        asked = call.arguments
+        made_every_epoch = (
+            not self.can_reuse_epoch_itr(dataset)
+            or asked["disable_iterator_cache"]
+            or asked.get("update_epoch_batch_itr")
+        )
+        if made_every_epoch or dataset in self.dataset_to_epoch_iter:
+            return by_epoch(*call.args, **call.kwargs)
+        epoch, asked["epoch"] = max(asked["epoch"], 1), 1
+        iterator = by_epoch(*call.args, **call.kwargs)
+        iterator.epoch = epoch
+        dataset.set_epoch(epoch)
+        return iterator
+
+    FairseqTask.get_batch_iterator = get_batch_iterator
 
 
 def be_found_twice() -> None:

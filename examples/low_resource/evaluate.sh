@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Translates the test set with a run's best checkpoint (lowest valid loss) and with its last
+# one, and scores both with sacrebleu. Running it again skips what is done.
+#
+#   RUN=rdrop.1 bash examples/low_resource/evaluate.sh
+#
+# Writes hyp.txt, ref.txt and scores.json to $OUT/runs/$RUN/best and $OUT/runs/$RUN/last.
+#
+# Settings (environment variables):
+#   RUN     name of the run, as given to train.sh           default: none, must be given
+#   OUT     where prepare.sh wrote                          default: runs/low_resource
+#   TGT     target language                                 default: de
+#   GENERATE_ARGS  more arguments for fairseq-generate      default: --cpu --max-len-a 1.5
+#           --max-len-b 20: no translation is longer than 1.5 times the source and 20 pieces
+#   and those of scripts/evaluate.sh: BEAM (default: 5), LENPEN (default: 1.0), ...
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/evaluate
+source "$root/scripts/recipe.sh"
+RUN=${RUN:-}
+OUT=${OUT:-$root/runs/low_resource}
+TGT=${TGT:-de}
+
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  "") ;;
+  *) die "takes no arguments, got $*; see --help" ;;
+esac
+[[ -n $RUN ]] || die "set RUN to the name of a run; see --help"
+run=$OUT/runs/$RUN
+[[ -f $run/updates ]] || die "$run is not there or not finished: run train.sh first"
+
+# as in train.sh
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
+
+for which in best last; do
+  [[ $run/$which/scores.json -nt $run/updates ]] && continue
+  if [[ $which == last ]] && cmp -s "$run/checkpoint_best.pt" "$run/checkpoint_last.pt"; then
+    echo "evaluate: $RUN, the last checkpoint is the best one"
+    rm -rf "$run/last" "$run/last.tmp"
+    cp -r "$run/best" "$run/last.tmp"
+    mv "$run/last.tmp" "$run/last"
+    continue
+  fi
+  echo "evaluate: $RUN, $which checkpoint"
+  bash "$root/scripts/evaluate.sh" "$OUT/bin" "$run/checkpoint_$which.pt" --out "$run/$which" \
+    --reference "$OUT/text/test.$TGT"
+done

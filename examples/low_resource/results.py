@@ -1,0 +1,117 @@
+"""Collect the results of the study's runs that are scored so far.
+
+    python examples/low_resource/results.py --runs runs/low_resource/runs --main alpha5 \
+        --out results.tsv
+
+A row per run and checkpoint (best: lowest valid loss; last). p-values are sacrebleu's paired
+bootstrap against the baseline of the same seed with the same updates (vs_baseline) and with
+the same CPU time (vs_baseline_time), both with the same choice of checkpoint; the second is
+given for the main setting only, whose time it is. Comparisons are kept beside the scores, as
+comparison.SETTING.json, and not made again.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from score import compare, read  # scripts/score.py
+
+BASELINES = ("baseline", "baseline-time")
+COLUMNS = [
+    *("setting", "seed", "updates", "cpu_seconds", "checkpoint", "at_update"),
+    *("valid_loss", "valid_ppl", "BLEU", "chrF2"),
+    *(
+        f"{metric}_{what}_vs_{baseline.replace('-', '_')}"
+        for baseline in BASELINES
+        for metric in ("BLEU", "chrF2")
+        for what in ("difference", "p")
+    ),
+    *("BLEU_signature", "chrF2_signature", "bootstrap_signature"),
+]
+
+
+def validations(log: Path) -> dict[int, dict[str, float]]:
+    """Of each validation in a json log of fairseq-train: update -> loss (bits) and ppl."""
+    found = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        match = re.search(r"\| valid \| (\{.*\})$", line)
+        if match:
+            values = json.loads(match[1])
+            found[int(values["valid_num_updates"])] = {
+                "loss": float(values["valid_loss"]),
+                "ppl": float(values["valid_ppl"]),
+            }
+    return found
+
+
+def comparison(system: Path, baseline: Path, name: str) -> dict | None:
+    """The paired bootstrap of one scored folder against another, or None if it is not scored."""
+    if not (baseline / "scores.json").is_file():
+        return None
+    kept = system / f"comparison.{name}.json"
+    times = [(folder / "scores.json").stat().st_mtime for folder in (system, baseline)]
+    if not kept.is_file() or kept.stat().st_mtime < max(times):
+        texts = (read(path, "hypothesis") for path in (system / "hyp.txt", baseline / "hyp.txt"))
+        unfinished = kept.with_suffix(".tmp")
+        result = compare(*texts, read(system / "ref.txt", "reference"))
+        unfinished.write_text(json.dumps(result, indent=2) + "\n")
+        os.replace(unfinished, kept)
+    return json.loads(kept.read_text())
+
+
+def rows(runs: Path, main: str) -> list[dict[str, str]]:
+    """One row per scored run and checkpoint, by setting and seed."""
+    found = []
+    for scores_path in sorted(runs.glob("*/*/scores.json")):
+        folder, run = scores_path.parent, scores_path.parent.parent
+        setting, _, seed = run.name.rpartition(".")
+        scores = json.loads(scores_path.read_text())
+        losses = validations(run / "train.log")
+        updates = int((run / "updates").read_text())
+        at = updates if folder.name == "last" else min(losses, key=lambda n: losses[n]["loss"])
+        seconds = sum(map(float, (run / "cpu_seconds").read_text().split()))
+        row = {
+            **{"setting": setting, "seed": seed, "updates": updates},
+            **{"cpu_seconds": f"{seconds:.0f}", "checkpoint": folder.name, "at_update": at},
+            **{"valid_loss": losses[at]["loss"], "valid_ppl": losses[at]["ppl"]},
+        }
+        for metric in ("BLEU", "chrF2"):
+            row[metric] = f"{scores[metric]['score']:.2f}"
+            row[f"{metric}_signature"] = scores[metric]["signature"]
+        for name in BASELINES:
+            if setting in BASELINES or (name == "baseline-time" and setting != main):
+                continue
+            result = comparison(folder, runs / f"{name}.{seed}" / folder.name, name)
+            for metric, values in (result or {}).items():
+                column = f"vs_{name.replace('-', '_')}"
+                row[f"{metric}_difference_{column}"] = f"{values['difference']:+.2f}"
+                row[f"{metric}_p_{column}"] = f"{values['p_value']:.4f}"
+                if metric == "BLEU":
+                    row["bootstrap_signature"] = values["signature"]
+        found.append({column: str(row.get(column, "")) for column in COLUMNS})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--main", required=True, help="the setting whose time baseline-time has")
+    parser.add_argument("--out", type=Path, required=True, help="the tsv file to write")
+    args = parser.parse_args()
+    table = rows(args.runs, args.main)
+    if not table:
+        sys.exit(f"results: {args.runs} holds no scored run (SETTING.SEED/best/scores.json)")
+    unfinished = args.out.with_name(args.out.name + ".tmp")
+    lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in table)]
+    unfinished.write_text("\n".join(lines) + "\n")
+    os.replace(unfinished, args.out)
+
+
+if __name__ == "__main__":
+    main()

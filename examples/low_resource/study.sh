@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The whole study: R-Drop against a baseline with the same number of updates and against one
+# with the same CPU time, several seeds, several alpha. Trains and scores one run after the
+# other and writes results.tsv after each; running it again goes on where it stopped.
+#
+#   RAW_DIR=~/debian-en-de bash examples/low_resource/study.sh
+#
+# RUNS is a list of SETTING:SEED. The settings, all but for what is named as train.sh has them:
+#   baseline       fairseq's label_smoothed_cross_entropy
+#   alphaA         R-Drop with alpha A
+#   baseline-time  the baseline of that seed goes on until it has had the CPU time of $MAIN;
+#                  needs baseline and $MAIN of the same seed, earlier in the list
+#   alphaA-everyK  R-Drop at every K-th update only (--rdrop-interval)
+#   alphaA-passesM R-Drop with M passes
+#
+# Settings (environment variables):
+#   MAIN     the R-Drop setting that is compared with the baseline, default: alpha1
+#   RUNS     what to run                                    default: the study of README.md
+#   UPDATES  updates of each run but baseline-time          default: 1500
+#   OUT      where to write                                 default: runs/low_resource
+#   and those of prepare.sh
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/study
+source "$root/scripts/recipe.sh"
+here=$root/examples/low_resource
+MAIN=${MAIN:-alpha1}
+UPDATES=${UPDATES:-1500}
+OUT=${OUT:-$root/runs/low_resource}
+# what matters most comes first, so that a study that is stopped early says something
+RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
+  baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1}
+export OUT
+
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  "") ;;
+  *) die "takes no arguments, got $*; see --help" ;;
+esac
+
+# read_setting NAME: sets the array variables to what train.sh is given for it
+read_setting() {
+  local flag number='[0-9]+(\.[0-9]+)?'
+  if [[ $1 == baseline || $1 == baseline-time ]]; then
+    variables=(CRITERION=baseline TRAIN_ARGS=)
+  elif [[ $1 =~ ^alpha($number)(-(every|passes)([0-9]+))?$ ]]; then
+    case ${BASH_REMATCH[4]} in
+      every) flag="--rdrop-interval ${BASH_REMATCH[5]}" ;;
+      passes) flag="--rdrop-passes ${BASH_REMATCH[5]}" ;;
+      *) flag="" ;;
+    esac
+    variables=(CRITERION=rdrop "ALPHA=${BASH_REMATCH[1]}" "TRAIN_ARGS=$flag")
+  else
+    die "no such setting: $1; see --help"
+  fi
+}
+
+# cpu_seconds RUN: what its training has taken
+cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$OUT/runs/$1/cpu_seconds"; }
+
+# start_baseline_time SEED: puts the baseline where it is to go on from
+start_baseline_time() {
+  local new=$OUT/runs/baseline-time.$1 run
+  for run in "baseline.$1" "$MAIN.$1"; do
+    [[ -f $OUT/runs/$run/updates ]] || die "baseline-time:$1 needs ${run/./:} earlier in RUNS"
+  done
+  [[ -d $new ]] && return
+  rm -rf "$new.tmp"
+  mkdir "$new.tmp"
+  cp "$OUT/runs/baseline.$1"/{checkpoint_best.pt,checkpoint_last.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
+  awk -v updates="$UPDATES" -v plain="$(cpu_seconds "baseline.$1")" -v main="$(cpu_seconds "$MAIN.$1")" \
+    'BEGIN { printf "%.0f\n", updates * main / plain }' >"$new.tmp/target"
+  mv "$new.tmp" "$new"
+}
+
+[[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
+read_setting "$MAIN"
+for item in $RUNS; do # all of them before the first is trained
+  [[ $item =~ ^[^:]+:[0-9]+$ ]] || die "RUNS is a list of SETTING:SEED, got $item"
+  read_setting "${item%:*}"
+done
+bash "$here/prepare.sh"
+
+for item in $RUNS; do
+  setting=${item%:*} seed=${item#*:}
+  read_setting "$setting"
+  variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$UPDATES")
+  if [[ $setting == baseline-time ]]; then
+    start_baseline_time "$seed"
+    variables+=("UPDATES=$(<"$OUT/runs/baseline-time.$seed/target")")
+  fi
+  env "${variables[@]}" bash "$here/train.sh"
+  env "${variables[@]}" bash "$here/evaluate.sh"
+  python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv"
+done
+echo "results in $OUT/results.tsv"

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Trains one small Transformer on what prepare.sh made, on one CPU core. Running it again
+# resumes, and does nothing once the last update is reached; with more UPDATES it goes on.
+#
+#   RUN=rdrop.1 ALPHA=5 SEED=1 bash examples/low_resource/train.sh
+#
+# Writes to $OUT/runs/$RUN: checkpoint_best.pt (the lowest valid loss, which is the plain
+# criterion's for baseline and R-Drop alike), checkpoint_last.pt, train.log, and cpu_seconds,
+# user and system time of fairseq-train, a line each time that it ran.
+#
+# Settings (environment variables):
+#   RUN         name of the run                             default: none, must be given
+#   OUT         where prepare.sh wrote                      default: runs/low_resource
+#   CRITERION   rdrop, or baseline: fairseq's label_smoothed_cross_entropy; default: rdrop
+#   ALPHA       weight of R-Drop's KL term                  default: 1
+#   SEED        of parameters, batches and dropout          default: 1
+#   UPDATES     updates of training                         default: 1500
+#   DROPOUT     rate of dropout                             default: 0.1
+#   TRAIN_ARGS  more arguments for fairseq-train            default: none
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=low_resource/train
+source "$root/scripts/recipe.sh"
+RUN=${RUN:-}
+OUT=${OUT:-$root/runs/low_resource}
+CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-1500}
+DROPOUT=${DROPOUT:-0.1} TRAIN_ARGS=${TRAIN_ARGS:-}
+
+case ${1:-} in
+  -h | --help) usage && exit 0 ;;
+  "") ;;
+  *) die "takes no arguments, got $*; see --help" ;;
+esac
+[[ $RUN =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
+  die "RUN must be a name of letters, digits, dots, dashes, got '$RUN'; see --help"
+require_number SEED 0
+require_number UPDATES 1
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
+case $CRITERION in
+  rdrop) objective="--criterion rdrop --rdrop-alpha $ALPHA" ;;
+  baseline) objective="--criterion label_smoothed_cross_entropy" ;;
+  *) die "CRITERION must be rdrop or baseline, got $CRITERION" ;;
+esac
+[[ -d $OUT/bin ]] || die "$OUT/bin is not there: run prepare.sh first, with the same OUT"
+require_program fairseq-train
+
+run=$OUT/runs/$RUN
+settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
+keep_settings "$run/train.settings" "$settings"
+if [[ -f $run/updates ]] && (($(<"$run/updates") >= UPDATES)); then
+  (($(<"$run/updates") == UPDATES)) ||
+    die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
+  exit 0
+fi
+
+# glibc gives large blocks back to the system and gets them anew, page by page, at every
+# update; to keep them makes updates on a CPU faster (README, Cost)
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore # one thread: seconds of CPU time compare
+
+echo "train: $RUN, up to update $UPDATES, in $run/train.log"
+TIMEFORMAT='%U %S'
+# shellcheck disable=SC2086  # settings is several arguments
+{
+  time fairseq-train "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
+    $settings --max-update "$UPDATES" --label-smoothing 0.1 \
+    --arch transformer --share-all-embeddings \
+    --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
+    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
+    --optimizer adam --adam-betas '(0.9, 0.98)' \
+    --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
+    --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
+    --cpu --num-workers 0 --log-format json --log-interval 20 >>"$run/train.log" 2>&1
+} 2>>"$run/cpu_seconds" || {
+  tail -n 1 "$run/train.log" >&2
+  die "fairseq-train failed; see $run/train.log"
+}
+echo "$UPDATES" >"$run/updates.tmp" && mv "$run/updates.tmp" "$run/updates"

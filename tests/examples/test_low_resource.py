@@ -1,0 +1,325 @@
+"""examples/low_resource: the split, the scripts on real text, and the study with fake trainings."""
+
+import csv
+import gzip
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ..conftest import BIN, ROOT, corpus_lines, run
+
+RECIPE = ROOT / "examples" / "low_resource"
+# a tenth of the verses twice, so that some test pairs have a side that is in training
+SOURCE = corpus_lines("train", "es")[:400]
+TARGET = corpus_lines("train", "en")[:400]
+SIZES = {"TRAIN_SIZE": "300", "VALID_SIZE": "30", "TEST_SIZE": "40", "VOCAB": "400"}
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """400 pairs of 80 documents, and what each rule of the split is to drop."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    source = [*SOURCE, "", "lo mismo", "uno " * 81, "uno " * 12, SOURCE[0]]
+    target = [*TARGET, "nothing", "lo mismo", "one " * 81, "one two", TARGET[0]]
+    write(folder / "sent.es.gz", source)
+    write(folder / "sent.en.gz", target)
+    write(folder / "sent.pkg.gz", [f"document {i // 5}" for i in range(len(source))])
+    return folder
+
+
+def split(raw: Path, out: Path, *, check: bool = True, train: int = 300):
+    command = [sys.executable, RECIPE / "split_corpus.py", "--raw", raw, "--out", out]
+    command += ["--languages", "es", "en", "--train", train, "--valid", "30", "--test", "40"]
+    return run(command, check=check)
+
+
+def lines_of(path: Path) -> list[str]:
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
+
+
+def pairs_of(folder: Path, name: str) -> list[tuple[str, str]]:
+    sides = (lines_of(folder / f"{name}.{language}.gz") for language in ("es", "en"))
+    return list(zip(*sides, strict=True))
+
+
+def test_split(raw, tmp_path) -> None:
+    out = tmp_path / "out"
+    split(raw, out)
+    counts = dict(line.split("\t") for line in (out / "counts.tsv").read_text().splitlines())
+    assert counts["raw"] == "405"
+    for rule in ("empty", "source equals target", "over 80 words", "length ratio", "duplicate"):
+        assert counts[f"dropped: {rule}"] == "1"
+    document = {pair: i // 5 for i, pair in enumerate(zip(SOURCE, TARGET, strict=True))}
+    documents = {}
+    for name in ("train", "valid", "test"):
+        pairs = pairs_of(out, name)
+        assert len(pairs) == int(counts[name])
+        documents[name] = {document[pair] for pair in pairs}  # real pairs, not mixed up
+    assert len(pairs_of(out, "train")) == 300
+    assert not documents["test"] & documents["train"]
+    assert not documents["test"] & documents["valid"]
+    assert not documents["valid"] & documents["train"]
+    # the same again, from the names of the documents alone
+    split(raw, tmp_path / "again")
+    for path in out.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_nothing_of_the_test_set_is_in_training(raw, tmp_path) -> None:
+    """Verses that stand in several documents, with another translation or in capitals."""
+    source = SOURCE + [line.upper() for line in SOURCE[:200]]
+    target = TARGET + [f"{line} Indeed." for line in TARGET[:200]]
+    write(raw / "sent.es.gz", source)
+    write(raw / "sent.en.gz", target)
+    write(raw / "sent.pkg.gz", [f"document {i // 5}" for i in range(len(source))])
+    split(raw, tmp_path / "out")
+    seen = {side.casefold() for pair in pairs_of(tmp_path / "out", "train") for side in pair}
+    counts = (tmp_path / "out" / "counts.tsv").read_text()
+    for name, size in (("test", 40), ("valid", 30)):
+        pairs = pairs_of(tmp_path / "out", name)
+        assert all(seen.isdisjoint(side.casefold() for side in pair) for pair in pairs)
+        assert 0 < len(pairs) < size
+        assert f"dropped: {name}: a side is in training\t{size - len(pairs)}\n" in counts
+
+
+def test_without_documents_each_pair_is_one(raw, tmp_path) -> None:
+    (raw / "sent.pkg.gz").unlink()
+    split(raw, tmp_path / "out")
+    assert len(pairs_of(tmp_path / "out", "test")) == 40
+
+
+def test_wrong_corpora(raw, tmp_path) -> None:
+    good = (raw / "sent.en.gz").read_bytes()
+    for content, message in (
+        (None, r"no such file: .*sent\.en\.gz"),
+        (good[:-9], r"sent\.en\.gz is not a complete gzip file"),
+        (b"plain text", r"sent\.en\.gz is not a complete gzip file"),
+        (gzip.compress(b"caf\xe9\n"), r"sent\.en\.gz is not UTF-8 at byte 3"),
+        (
+            gzip.compress(b"one line\n"),
+            r"differ in their number of lines: sent\.es\.gz 405, sent\.en\.gz 1, sent\.pkg\.gz 405",
+        ),
+        (good, r"of 400 usable pairs 330 are left for training, not 1,000: ask for fewer"),
+    ):
+        (raw / "sent.en.gz").unlink(missing_ok=True)
+        if content is not None:
+            (raw / "sent.en.gz").write_bytes(content)
+        result = split(raw, tmp_path / "out", check=False, train=1000)
+        assert result.returncode == 1
+        assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+        assert not (tmp_path / "out").exists()
+    for name in ("sent.es.gz", "sent.en.gz", "sent.pkg.gz"):
+        write(raw / name, [])
+    assert "are empty" in split(raw, tmp_path / "out", check=False).stderr
+
+
+def script(name: str, *arguments: str, check: bool = True, **env: str):
+    return run(["bash", RECIPE / f"{name}.sh", *arguments], env=env, check=check)
+
+
+def test_prepare_train_evaluate(raw, tmp_path) -> None:
+    """The three verbs with fairseq itself, and each a second time, which does nothing."""
+    env = {"RAW_DIR": str(raw), "OUT": str(tmp_path / "out"), "SRC": "es", "TGT": "en", **SIZES}
+    env |= {"RUN": "trial", "UPDATES": "2", "BEAM": "1", "ALPHA": "3"}
+    for name in ("prepare", "train", "evaluate"):
+        script(name, **env)
+    trial = tmp_path / "out" / "runs" / "trial"
+    files = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("*.*"))}
+    for name in ("prepare", "train", "evaluate"):
+        script(name, **env)
+    changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
+    assert {path.name for path in changed} <= {"prepare.settings", "train.settings"}
+    user, system = map(float, (trial / "cpu_seconds").read_text().split())
+    assert user + system > 1  # importing torch alone takes longer
+    assert '"train_num_updates": "2"' in (trial / "train.log").read_text()
+    count = len((tmp_path / "out" / "text" / "test.en").read_text().splitlines())
+    for which in ("best", "last"):
+        assert len((trial / which / "hyp.txt").read_text().splitlines()) == count
+        assert json.loads((trial / which / "scores.json").read_text()).keys() >= {"BLEU", "chrF2"}
+    for name, changes, message in (
+        ("prepare", {"VOCAB": "500"}, "made with other settings.*VOCAB=400.*VOCAB=500"),
+        ("train", {"ALPHA": "4"}, "trial was made with other settings"),
+        ("train", {"UPDATES": "1"}, "has had 2 updates, more than UPDATES=1"),
+    ):
+        result = script(name, check=False, **{**env, **changes})
+        assert result.returncode == 1
+        assert re.search(message, result.stderr), result.stderr
+
+
+TRAIN = """#!/usr/bin/env bash
+# as slow as two passes if it is R-Drop
+{ printf '%s\\n' "$@"; echo; } >>"$RECORD"
+work=20000
+while (($#)); do
+  case $1 in
+    --save-dir) folder=$2 ;;
+    --max-update) updates=$2 ;;
+    rdrop) work=40000 ;;
+  esac
+  shift
+done
+for ((i = 0; i < work; i++)); do :; done
+[[ ! -e $FAIL ]] || { echo "the trouble"; exit 1; }
+valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
+printf "it | INFO | valid | $valid\\n" "$updates"
+echo "best" >"$folder/checkpoint_best.pt"
+echo "after $updates" >"$folder/checkpoint_last.pt"
+"""
+GENERATE = """#!/usr/bin/env bash
+# the reference, from a baseline's checkpoint without the first word of each sentence
+[[ $* == *baseline* ]] && cut='s/^[^ ]* //'
+sed "${cut:-}" "$1/../text/test.en" | awk '{ print "H-" NR - 1 "\\t-0.5\\t" $0 }'
+"""
+PREPROCESS = """#!/usr/bin/env bash
+while (($#)); do [[ $1 != --destdir ]] || folder=$2; shift; done
+mkdir -p "$folder" && echo x >"$folder/test.es-en.en.bin"
+"""
+
+
+@pytest.fixture
+def fake(raw, tmp_path) -> SimpleNamespace:
+    """The study on 400 real pairs, with programs that only seem to train and to translate."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in (("train", TRAIN), ("generate", GENERATE), ("preprocess", PREPROCESS)):
+        (programs / f"fairseq-{name}").write_text(text)
+        (programs / f"fairseq-{name}").chmod(0o755)
+    out, record, fail = tmp_path / "out", tmp_path / "record", tmp_path / "fail"
+    env = {"PATH": f"{programs}:{BIN}:{os.environ['PATH']}", "RECORD": str(record)}
+    env |= {"RAW_DIR": str(raw), "OUT": str(out), "SRC": "es", "TGT": "en", **SIZES}
+    env |= {"FAIL": str(fail), "UPDATES": "200"}
+
+    def trainings() -> list[list[str]]:
+        text = record.read_text() if record.exists() else ""
+        return [call.split("\n") for call in text.split("\n\n") if call.strip()]
+
+    return SimpleNamespace(env=env, out=out, trainings=trainings, fail=fail)
+
+
+def option(call: list[str], name: str) -> str | None:
+    return call[call.index(name) + 1] if name in call else None
+
+
+def test_study(fake) -> None:
+    settings = "baseline:1 alpha5:1 baseline-time:1 alpha0.5:2 alpha5-every2:1 alpha5-passes3:1"
+    script("study", **fake.env, RUNS=settings, MAIN="alpha5", CRITERION="baseline")
+    calls = fake.trainings()
+    names = ("--criterion", "--rdrop-alpha", "--rdrop-interval", "--rdrop-passes", "--seed")
+    assert [[option(call, name) for name in names] for call in calls] == [
+        ["label_smoothed_cross_entropy", None, None, None, "1"],
+        ["rdrop", "5", None, None, "1"],
+        ["label_smoothed_cross_entropy", None, None, None, "1"],
+        ["rdrop", "0.5", None, None, "2"],
+        ["rdrop", "5", "2", None, "1"],
+        ["rdrop", "5", None, "3", "1"],
+    ]
+    # all have the README's model and schedule
+    for call in calls:
+        for name, value in (
+            ("--encoder-layers", "2"),
+            ("--decoder-embed-dim", "128"),
+            ("--dropout", "0.1"),
+            ("--label-smoothing", "0.1"),
+            ("--max-tokens", "1200"),
+            ("--lr", "3e-3"),
+            ("--warmup-updates", "200"),
+            ("--save-interval-updates", "100"),
+        ):
+            assert option(call, name) == value
+    # baseline-time goes on from the baseline, for the seconds of R-Drop
+    runs = fake.out / "runs"
+    seconds = {
+        name: sum(map(float, (runs / name / "cpu_seconds").read_text().split()))
+        for name in ("baseline.1", "alpha5.1")
+    }
+    longer = round(200 * seconds["alpha5.1"] / seconds["baseline.1"])
+    assert [option(call, "--max-update") for call in calls] == [
+        *("200", "200", str(longer), "200", "200", "200")
+    ]
+    log = (runs / "baseline-time.1" / "train.log").read_text()
+    assert log.startswith((runs / "baseline.1" / "train.log").read_text())
+    assert len((runs / "baseline-time.1" / "cpu_seconds").read_text().splitlines()) == 2
+
+    with (fake.out / "results.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert len(rows) == 12  # six runs, best and last
+    of = {(row["setting"], row["checkpoint"]): row for row in rows}
+    main, plain = of["alpha5", "last"], of["baseline", "last"]
+    assert float(main["BLEU"]) == 100
+    assert float(plain["BLEU"]) < 100
+    difference = float(main["BLEU_difference_vs_baseline"])
+    assert difference == pytest.approx(100 - float(plain["BLEU"]), abs=0.011)
+    assert float(main["BLEU_p_vs_baseline"]) < 0.01
+    assert float(main["chrF2_p_vs_baseline_time"]) < 0.01
+    assert main["BLEU_signature"].startswith("nrefs:1|case:mixed")
+    assert "bs:1000" in main["bootstrap_signature"]
+    assert main["cpu_seconds"] == f"{seconds['alpha5.1']:.0f}"
+    # of another setting, only what can be compared: not the time of the main one, and the same seed
+    assert of["alpha5-every2", "best"]["BLEU_difference_vs_baseline"]
+    assert not of["alpha5-every2", "best"]["BLEU_difference_vs_baseline_time"]
+    assert not of["alpha0.5", "best"]["BLEU_difference_vs_baseline"]
+    assert not plain["BLEU_p_vs_baseline"]
+
+    before = (fake.out / "results.tsv").read_text()
+    script("study", **fake.env, RUNS=settings, MAIN="alpha5")
+    assert len(fake.trainings()) == 6  # nothing is done twice
+    assert (fake.out / "results.tsv").read_text() == before
+
+
+def test_study_that_fails_goes_on_later(fake) -> None:
+    env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
+    fake.fail.touch()
+    result = script("study", check=False, **env)
+    assert result.returncode == 1
+    *_, cause, error = result.stderr.splitlines()
+    assert cause == "the trouble"
+    assert re.search(
+        r"low_resource/train: fairseq-train failed; see .*baseline\.1/train\.log", error
+    )
+    assert not (fake.out / "results.tsv").exists()
+    fake.fail.unlink()
+    script("study", **env)
+    assert len((fake.out / "results.tsv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("study", {"RUNS": "baseline:1 alfa5:1"}, "no such setting: alfa5; see --help"),
+        ("study", {"RUNS": "baseline"}, "RUNS is a list of SETTING:SEED, got baseline"),
+        ("study", {"MAIN": "baseline"}, "MAIN must be a setting of R-Drop, got baseline"),
+        ("study", {"RUNS": "baseline-time:1"}, "baseline-time:1 needs baseline:1 earlier in RUNS"),
+        ("study", {"RAW_DIR": ""}, "set RAW_DIR to the folder that holds sent.es.gz"),
+        ("prepare", {"RAW_DIR": "/none"}, "no such folder: RAW_DIR=/none"),
+        ("prepare", {"TEST_SIZE": "0"}, "TEST_SIZE must be a whole number of at least 1, got '0'"),
+        ("train", {"RUN": ""}, "RUN must be a name"),
+        ("train", {"RUN": "a", "CRITERION": "mle"}, "CRITERION must be rdrop or baseline, got mle"),
+        ("train", {"RUN": "a", "ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
+        ("train", {"RUN": "a"}, "bin is not there: run prepare.sh first"),
+        ("evaluate", {"RUN": "a"}, "a is not there or not finished: run train.sh first"),
+    ],
+)
+def test_wrong_settings(fake, name, changes, message) -> None:
+    result = script(name, check=False, **{**fake.env, **changes})
+    assert result.returncode == 1
+    assert message in result.stderr.splitlines()[-1]
+    assert fake.trainings() == []
+
+
+def test_help() -> None:
+    for name in ("prepare", "train", "evaluate", "study"):
+        text = script(name, "--help").stdout
+        assert "Settings (environment variables):" in text
+        assert "default: runs/low_resource" in text
+        result = script(name, "more", check=False)
+        assert "takes no arguments, got more; see --help" in result.stderr

@@ -1,0 +1,233 @@
+"""Training on several processes: two with gloo on this machine, in place of two GPUs.
+
+Two processes with a batch each must train as one process with both batches (--update-freq 2)
+does. What differs between them otherwise is the dropout masks: tests/masks_of_batch makes
+them depend on the batch alone.
+"""
+
+import copy
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+from fairseq.distributed import ModuleProxyWrapper
+from torch.multiprocessing import start_processes
+from torch.nn.parallel import DistributedDataParallel
+
+import rdrop_fairseq  # noqa: F401  (registers the criterion)
+
+from .conftest import ARCHS, BIN, PAIR, ROOT, run
+
+UPDATES = 10
+MAX_TOKENS = 2200
+MASKS_OF_BATCH = [
+    *("--user-dir", ROOT / "tests" / "masks_of_batch", "--criterion", "rdrop_masks_of_batch"),
+    *("--rdrop-alpha", "5", "--label-smoothing", "0.1", "--dropout", "0.3"),
+]
+LAUNCH = """
+set -euo pipefail
+recipe=test
+source scripts/recipe.sh
+source scripts/launch.sh
+check_launch
+launch_training "$@"
+"""
+
+
+def training(data: Path, save_dir: Path) -> list:
+    """What a recipe's train.sh gives to launch_training."""
+    return [
+        *(data / "bin", *PAIR, *MASKS_OF_BATCH, "--save-dir", save_dir),
+        *("--arch", "transformer", *ARCHS["transformer"].split(), "--seed", "1"),
+        *("--optimizer", "adam", "--lr", "0.005", "--max-update", UPDATES),
+        *("--save-interval-updates", "4", "--no-epoch-checkpoints"),
+        *("--num-workers", "0", "--log-format", "json", "--log-interval", "1"),
+    ]
+
+
+def launch(processes: int, *arguments, check: bool = True, **settings):
+    """scripts/launch.sh on the CPU; two batches an update, whatever the number of processes."""
+    env = {"CPU": "1", "NGPU": str(processes), "UPDATE_FREQ": str(2 // processes)}
+    env |= {"MAX_TOKENS": str(MAX_TOKENS), "PYTHONPATH": str(ROOT), **settings}
+    return run(["bash", "-c", LAUNCH, "train", *arguments], env=env, check=check)
+
+
+def finished(result, save_dir: Path) -> SimpleNamespace:
+    """The parameters, the optimizer's state and the logged training of a run that ended well."""
+    state = torch.load(save_dir / "checkpoint_last.pt", weights_only=True)
+    logged = re.findall(r"\| train_inner \| (\{.*\})$", result.stdout + result.stderr, re.M)
+    return SimpleNamespace(
+        output=result.stdout + result.stderr,
+        parameters=state["model"],
+        moments=state["last_optimizer_state"]["state"],
+        updates=state["optimizer_history"][-1]["num_updates"],
+        logged=[json.loads(line) for line in logged],
+    )
+
+
+def assert_same_training(ours: SimpleNamespace, theirs: SimpleNamespace) -> None:
+    """Parameters to 1e-5 of the largest of each tensor, and what was logged."""
+    assert ours.updates == theirs.updates == UPDATES
+    assert ours.parameters.keys() == theirs.parameters.keys()
+    for name, expected in theirs.parameters.items():
+        error = (ours.parameters[name] - expected).abs().max()
+        assert error <= 1e-5 * expected.abs().max(), name
+    for line, expected in zip(ours.logged, theirs.logged[-len(ours.logged) :], strict=True):
+        for name in ("num_updates", "loss", "nll_loss", "rdrop_kl"):
+            assert float(line[name]) == pytest.approx(float(expected[name]), rel=1e-3), name
+
+
+@pytest.fixture(scope="module")
+def one_process(data, tmp_path_factory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("one")
+    return finished(launch(1, *training(data, folder)), folder)
+
+
+@pytest.fixture(scope="module")
+def two_processes(data, tmp_path_factory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("two")
+    return finished(launch(2, *training(data, folder)), folder)
+
+
+def test_shards_are_uneven(build) -> None:
+    """With an odd number of batches, rank 1 ends each epoch with fairseq's dummy batch."""
+    task = build("transformer").task
+    task.load_dataset("train")
+    batches = task.get_batch_iterator(
+        task.dataset("train"),
+        max_tokens=MAX_TOKENS,
+        required_batch_size_multiple=8,
+        disable_iterator_cache=True,
+    ).frozen_batches
+    assert len(batches) % 2 == 1
+    assert len(batches) < 2 * UPDATES  # so that the training meets one
+
+
+def test_legacy_ddp(one_process, two_processes) -> None:
+    assert all(float(line["rdrop_kl"]) > 0 for line in one_process.logged)
+    assert_same_training(two_processes, one_process)
+
+
+def test_no_c10d(data, one_process, tmp_path) -> None:
+    command = ["torchrun", "--nproc_per_node", "2", "--rdzv-backend", "c10d"]
+    command += ["--rdzv-endpoint", "localhost:0", "--no-python", BIN / "fairseq-train"]
+    command += [*training(data, tmp_path), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
+    command += ["--cpu", "--distributed-backend", "gloo", "--ddp-backend", "no_c10d"]
+    command += ["--distributed-world-size", "2", "--distributed-init-method", "env://"]
+    command += ["--distributed-rank", "-1", "--distributed-no-spawn"]
+    result = run(command, env={"PYTHONPATH": str(ROOT)})
+    assert_same_training(finished(result, tmp_path), one_process)
+
+
+def test_killed_and_resumed(data, two_processes, tmp_path) -> None:
+    """Rank 1 dies in update 7: the launch fails; started again, it ends as if undisturbed."""
+    arguments = training(data, tmp_path)
+    killed = launch(2, *arguments, check=False, KILL_RANK_1_AT="7")
+    assert killed.returncode != 0
+    assert "Signal 9 (SIGKILL)" in killed.stderr
+    last = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    assert 4 <= last["optimizer_history"][-1]["num_updates"] < 7
+    resumed = finished(launch(2, *arguments), tmp_path)
+    assert "Loaded checkpoint" in resumed.output
+    assert len(resumed.logged) < UPDATES
+    assert_same_training(resumed, two_processes)
+    for name, parameter in two_processes.parameters.items():
+        assert torch.equal(resumed.parameters[name], parameter)  # one thread: to the last bit
+
+
+# of each update, of each rank: the seeds of the dropout masks of two batches
+UPDATE_RANK_SEEDS = (((1, 2), (3, 4)), ((5, 6), (7, 8)))
+
+
+@pytest.fixture(scope="module")
+def batches(build) -> list[dict]:
+    """The four batches that the two ranks have in each of two updates."""
+    task = build("transformer").task
+    iterator = task.get_batch_iterator(
+        task.dataset("valid"), max_tokens=350, disable_iterator_cache=True
+    )
+    found = list(iterator.next_epoch_itr(shuffle=False))
+    assert len(found) >= 4
+    return found[:4]
+
+
+def descend(model: torch.nn.Module, scale: float) -> dict[str, torch.Tensor]:
+    """One step of plain gradient descent. Returns the gradients, times ``scale``."""
+    gradients = {name: p.grad * scale for name, p in model.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter -= 1e-3 * gradients[name]
+    model.zero_grad()
+    return gradients
+
+
+def train_alone(model, criterion, batches) -> list[dict[str, torch.Tensor]]:
+    """The gradients of each update, summed over all batches in one process."""
+    model.train()
+    updates = []
+    for seeds_of_ranks in UPDATE_RANK_SEEDS:
+        for seed in (seed for seeds in seeds_of_ranks for seed in seeds):
+            torch.manual_seed(seed)
+            criterion(model, batches[seed % 4])[0].backward()
+        updates.append(descend(model, scale=1.0))
+    return updates
+
+
+def train_on_rank(rank, folder, model, criterion, batches, find_unused) -> None:
+    """One of two processes that do the same, wrapped as fairseq does for c10d."""
+    torch.set_num_threads(1)  # those of OpenMP do not survive a fork
+    dist.init_process_group(
+        "gloo", f"file://{folder}/meeting", timedelta(seconds=60), world_size=2, rank=rank
+    )
+    ddp = DistributedDataParallel(model, find_unused_parameters=find_unused)
+    wrapped = ModuleProxyWrapper(ddp)
+    wrapped.train()
+    updates = []
+    for seeds_of_ranks in UPDATE_RANK_SEEDS:
+        first, second = seeds_of_ranks[rank]
+        with ddp.no_sync():  # as in all but the last batch with --update-freq
+            torch.manual_seed(first)
+            criterion(wrapped, batches[first % 4])[0].backward()
+        torch.manual_seed(second)
+        criterion(wrapped, batches[second % 4])[0].backward()
+        updates.append(descend(model, scale=2.0))  # DDP gives the mean over the ranks
+    torch.save(updates, folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("find_unused", [False, True], ids=["", "find_unused_parameters"])
+@pytest.mark.parametrize("impl", ["linear", "logits", "eager"])
+@pytest.mark.parametrize("arch", ["transformer", "transformer-untied"])
+def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
+    """What --ddp-backend c10d, the default on GPUs, is: torch's DistributedDataParallel.
+
+    Two ranks with other masks each and two batches an update, the first without
+    synchronisation; the second update shows whether DDP has finished the first.
+    """
+    built = build(arch, "--dropout 0.3")
+    criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
+    alone = train_alone(copy.deepcopy(built.model), criterion, batches)
+
+    def train_on_two(criterion) -> None:
+        start = (tmp_path, built.model, criterion, batches, find_unused)
+        start_processes(train_on_rank, start, nprocs=2, start_method="fork")
+
+    if (arch, impl, find_unused) == ("transformer-untied", "linear", True):
+        with pytest.raises(Exception, match="--find-unused-parameters would take the output"):
+            train_on_two(criterion)
+        (tmp_path / "meeting").unlink()
+        criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl="auto")
+    train_on_two(criterion)
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    for rank0, rank1, expected in zip(*ranks, alone, strict=True):
+        assert rank0.keys() == expected.keys()
+        # some gradients are 0 but for rounding (a bias of attention's keys): the largest counts
+        scale = max(gradient.abs().max().item() for gradient in expected.values())
+        for name, gradient in expected.items():
+            assert torch.equal(rank0[name], rank1[name]), name
+            torch.testing.assert_close(rank0[name], gradient, rtol=1e-5, atol=1e-6 * scale)
