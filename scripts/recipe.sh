@@ -40,6 +40,11 @@ keep_settings() {
   mv "$file.tmp.$HOSTNAME.$$" "$file"
 }
 
+# link TARGET NAME: NAME leads to the folder TARGET, unless it is there already
+link() {
+  [[ -e $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
+}
+
 # stage HEADLINE PRODUCT COMMAND...: run a command unless PRODUCT, which it makes by renaming
 # what is complete, is there
 stage() {

@@ -24,7 +24,7 @@ cd "$root"
 export PATH="$VENV/bin:$PATH"
 ruff check .
 ruff format --check .
-find . -name '*.sh' -not -path './.*' -print0 | xargs -0 shellcheck .ci/run
+find . \( -name '*.sh' -o -name '*.sbatch' \) -not -path './.*' -print0 | xargs -0 shellcheck .ci/run
 # the processes share the cores among them
 export OMP_NUM_THREADS=1
 python -m pytest --numprocesses "$WORKERS" "$@"

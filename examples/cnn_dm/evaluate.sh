@@ -26,17 +26,13 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/cnn_dm
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "evaluate: $*" >&2
-  exit 1
-}
+recipe=cnn_dm/evaluate
+source "$root/scripts/recipe.sh"
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   -*) die "unknown option $1; see --help" ;;
 esac
 (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-# shellcheck source=examples/cnn_dm/settings.sh
 source "$here/settings.sh"
 
 checkpoint=${1:-$OUT/$CRITERION/checkpoint_best.pt}
@@ -58,7 +54,7 @@ for name in SHARDS BATCH_SIZE BEAM MAX_LEN MIN_LEN; do
   [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name must be a whole number above 0, got '${!name}'"
 done
 [[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
-need fairseq-generate
+require_program fairseq-generate
 [[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
 for file in "$OUT/raw/test.source" "$OUT/raw/test.target" ${BASELINE:+"$BASELINE"}; do
   [[ -f $file ]] || die "no such file: $file"
@@ -66,7 +62,7 @@ done
 compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: run prepare.sh"
 
 # shards of another checkpoint, or searched otherwise, must not be mixed
-keep_settings "$DIR" "$checkpoint $(stat -c '%s %Y' "$checkpoint") shards $SHARDS batch $BATCH_SIZE \
+keep_settings "$DIR/settings" "$checkpoint $(stat -c '%s %Y' "$checkpoint") shards $SHARDS batch $BATCH_SIZE \
 beam $BEAM lenpen $LENPEN length $MIN_LEN to $MAX_LEN"
 precision=(--fp16)
 ((!CPU)) || precision=(--cpu)

@@ -21,16 +21,12 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/cnn_dm
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "prepare: $*" >&2
-  exit 1
-}
+recipe=cnn_dm/prepare
+source "$root/scripts/recipe.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
-# shellcheck source=examples/cnn_dm/settings.sh
 source "$here/settings.sh"
 
 RAW_DIR=${RAW_DIR:-}
@@ -42,7 +38,7 @@ WORKERS=${WORKERS:-$(nproc)}
 [[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
 [[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -ge 2 && $MAX_TOKENS_OF_TEXT -le $positions ]] ||
   die "MAX_TOKENS_OF_TEXT must be from 2 to $positions (the model's positions), got '$MAX_TOKENS_OF_TEXT'"
-need fairseq-preprocess
+require_program fairseq-preprocess
 if ((SMALL)); then
   [[ -n $RAW_DIR ]] || die "SMALL=1 needs RAW_DIR; package_descriptions.py can make one"
 else
@@ -56,7 +52,7 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
-keep_settings "$OUT" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
+keep_settings "$OUT/prepare.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
 GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 

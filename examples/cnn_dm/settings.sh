@@ -1,9 +1,7 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154  # shared with the scripts that source this
 # Sourced by prepare.sh, train.sh and evaluate.sh: what the three must agree on.
-# The caller sets root, the checkout, and defines die MESSAGE, which ends the script.
+# The caller sets root, the checkout, and has sourced scripts/recipe.sh.
 
-# shellcheck source=scripts/recipe.sh disable=SC2154  # root is set by the caller
-source "$root/scripts/recipe.sh"
 DATASET=${DATASET:-cnn_dm}
 SMALL=${SMALL:-0}
 CRITERION=${CRITERION:-rdrop}

@@ -25,18 +25,13 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "train: $*" >&2
-  exit 1
-}
+recipe=cnn_dm/train
+source "$root/scripts/recipe.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
-# shellcheck source=examples/cnn_dm/settings.sh
 source "$root/examples/cnn_dm/settings.sh"
-# shellcheck source=scripts/launch.sh
 source "$root/scripts/launch.sh"
 
 ALPHA=${ALPHA:-0.7}
@@ -75,7 +70,7 @@ choose_update_freq "$tokens"
 
 loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
 [[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
-keep_settings "$SAVE_DIR" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED"
+keep_settings "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED"
 # once there is a checkpoint of this training, go on from it
 [[ ! -f $SAVE_DIR/checkpoint_last.pt ]] || start=()
 warmup=$((UPDATES < 5000 ? UPDATES / 10 : 500))

@@ -21,17 +21,13 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/wikitext103
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "evaluate: $*" >&2
-  exit 1
-}
+recipe=wikitext103/evaluate
+source "$root/scripts/recipe.sh"
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   -*) die "unknown option $1; see --help" ;;
 esac
 (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-# shellcheck source=examples/wikitext103/settings.sh
 source "$here/settings.sh"
 
 checkpoint=${1:-$SAVE_DIR/checkpoint_best.pt}
@@ -51,7 +47,7 @@ for name in TOKENS_PER_SAMPLE CONTEXT_WINDOW BATCH_SIZE; do
 done
 ((CONTEXT_WINDOW < TOKENS_PER_SAMPLE)) ||
   die "CONTEXT_WINDOW must be below TOKENS_PER_SAMPLE ($TOKENS_PER_SAMPLE), got '$CONTEXT_WINDOW'"
-need fairseq-eval-lm
+require_program fairseq-eval-lm
 [[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
 [[ -f $OUT/raw/wiki.$SUBSET.tokens ]] ||
   die "no such file: $OUT/raw/wiki.$SUBSET.tokens: run prepare.sh"

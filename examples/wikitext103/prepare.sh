@@ -15,22 +15,18 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/wikitext103
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "prepare: $*" >&2
-  exit 1
-}
+recipe=wikitext103/prepare
+source "$root/scripts/recipe.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
-# shellcheck source=examples/wikitext103/settings.sh
 source "$here/settings.sh"
 
 RAW_DIR=${RAW_DIR:-}
 WORKERS=${WORKERS:-$(nproc)}
 [[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
-need fairseq-preprocess
+require_program fairseq-preprocess
 if ((SMALL)) && [[ -z $RAW_DIR ]]; then
   die "SMALL=1 needs RAW_DIR; austen_novels.py can make one"
 fi
@@ -42,7 +38,7 @@ corpus=${RAW_DIR:-$OUT/raw}
 if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --out "$corpus"
 fi
-keep_settings "$OUT" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
+keep_settings "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 text=$corpus

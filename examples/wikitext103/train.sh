@@ -24,18 +24,13 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "train: $*" >&2
-  exit 1
-}
+recipe=wikitext103/train
+source "$root/scripts/recipe.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
-# shellcheck source=examples/wikitext103/settings.sh
 source "$root/examples/wikitext103/settings.sh"
-# shellcheck source=scripts/launch.sh
 source "$root/scripts/launch.sh"
 
 ALPHA=${ALPHA:-1}
@@ -69,7 +64,7 @@ fi
 check_launch
 require_number UPDATES 1
 choose_update_freq "$tokens"
-keep_settings "$SAVE_DIR" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED"
+keep_settings "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED"
 progress=simple
 [[ ! -t 2 ]] || progress=tqdm
 if ((CPU)); then # see the README at the root, Cost
