@@ -33,7 +33,7 @@ case ${1:-} in
   -*) die "unknown option $1; see --help" ;;
 esac
 (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-source "$here/settings.sh"
+source "$root/examples/cnn_dm/settings.sh"
 
 checkpoint=${1:-$OUT/$CRITERION/checkpoint_best.pt}
 DIR=${DIR:-$(dirname "$checkpoint")/test}

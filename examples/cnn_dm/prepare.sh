@@ -27,7 +27,7 @@ if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
-source "$here/settings.sh"
+source "$root/examples/cnn_dm/settings.sh"
 
 RAW_DIR=${RAW_DIR:-}
 BART_DIR=${BART_DIR:-}

@@ -28,7 +28,7 @@ case ${1:-} in
   -*) die "unknown option $1; see --help" ;;
 esac
 (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-source "$here/settings.sh"
+source "$root/examples/wikitext103/settings.sh"
 
 checkpoint=${1:-$SAVE_DIR/checkpoint_best.pt}
 SUBSET=${SUBSET:-test}
