@@ -67,7 +67,11 @@ encode() {
   if [[ -f $model_dir/tokenizer.json ]]; then
     python "$glue/wordpieces.py" "$model_dir/tokenizer.json" "$1" "$2"
   else
-    python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" --download --workers "$WORKERS" "$1" "$2"
+    local published=()
+    # the dictionary of the published RoBERTa: another BPE would fit in size, not in meaning
+    (($(wc -l <"$model_dir/dict.txt") < 50260)) || published=(--published)
+    python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" --download "${published[@]}" \
+      --workers "$WORKERS" "$1" "$2"
   fi
 }
 
