@@ -15,7 +15,8 @@ class Dropout(NamedTuple):
     """One dropout of a model."""
 
     path: str  #: the module's name in the model
-    place: str  #: embedding, attention, feed-forward, output, classifier, recurrent or other
+    #: embedding, attention, feed-forward, output, adaptive softmax, classifier, recurrent, other
+    place: str
     rate: float  #: probability of zeroing a unit
     active: bool  #: whether it zeroes anything in the model's present mode
 
@@ -54,6 +55,8 @@ def _place(path: str, module: nn.Module) -> str:
     owner, name = ".".join(parts[:-1]), parts[-1]
     if "classification_head" in owner:
         return "classifier"
+    if "adaptive_softmax" in parts:
+        return "adaptive softmax"
     if "attn" in owner:
         return "attention"
     if name.startswith(("activation_dropout", "relu_dropout")):

@@ -15,10 +15,9 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from ..batch import repeat_batch, tiled
-from ..dropout import require_active_dropout
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
-from .flags import RDropFlags, check_flags
+from .flags import RDropFlags, check_flags, described
 from .interval import RDropInterval, log_rdrop_updates
 from .model import (
     adaptive_softmax_of,
@@ -145,13 +144,9 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
                 "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
                 "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
             )
-        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
-        if self.rdrop_interval.every > 1:
-            message += f", in one update of every {self.rdrop_interval.every}"
-        if self.rdrop_alpha > 0:
-            message += f", {require_active_dropout(model)}"
+        settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
         impl, reason = choose_impl(model, self.rdrop_impl)
-        logger.info(f"{message}; impl {impl} ({reason})")
+        logger.info(f"{settings}; impl {impl} ({reason})")
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

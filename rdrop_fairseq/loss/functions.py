@@ -1,10 +1,12 @@
 """The public functions: check the arguments, then call the definition or the fused loss."""
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
 from .fused import Settings, fused_loss
 from .reference import RDropLoss, reference_rdrop_loss
 
@@ -146,11 +148,9 @@ def linear_rdrop_loss(
         features, weight = features.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
 
-    rows, kept = features.flatten(0, -2), None
-    labels = target.flatten()
+    rows, labels, kept = features.flatten(0, -2), target.flatten(), None
     if ignore_index is not None and device == "cpu":
-        kept = labels.ne(ignore_index).nonzero().squeeze(1)
-        rows = rows.unflatten(0, (passes, -1))[:, kept].flatten(0, 1)
+        rows, labels, kept = _without_ignored(rows, labels, ignore_index, passes)
     settings = Settings(
         alpha=alpha,
         label_smoothing=label_smoothing,
@@ -160,15 +160,102 @@ def linear_rdrop_loss(
         with_accuracy=with_accuracy,
         chunk_rows=chunk_rows,
     )
-    result = fused_loss(settings, labels if kept is None else labels[kept], rows, weight, bias)
+    result = fused_loss(settings, labels, rows, weight, bias)
     if reduction == "none" and kept is not None:
-        result = RDropLoss(
-            *(
-                value if value is None else value.new_zeros(labels.shape).index_copy(0, kept, value)
-                for value in result
-            )
-        )
+        result = _with_ignored(result, kept, target)
     return _reduced(result, reduction, target, ignore_index)
+
+
+def adaptive_rdrop_loss(
+    features: Tensor,
+    target: Tensor,
+    head: nn.Module,
+    tails: Sequence[nn.Module],
+    cutoffs: Sequence[int],
+    *,
+    alpha: float,
+    kl: str = "exact",
+    ignore_index: int | None = None,
+    passes: int = 2,
+    reduction: str = "sum",
+    impl: str = "auto",
+    chunk_rows: int | None = None,
+) -> RDropLoss:
+    """`rdrop_loss` of an adaptive softmax, whose log-probabilities never exist as a whole.
+
+    For PyTorch's ``nn.AdaptiveLogSoftmaxWithLoss`` give its ``head``, ``tail`` and
+    ``cutoffs``, for fairseq's ``AdaptiveSoftmax`` its ``head``, ``tail`` and ``cutoff``.
+
+    Args:
+        features: [passes * N, D] or [passes * B, T, D], any float dtype.
+        head: [rows, D] to logits [rows, cutoffs[0] + len(tails)]: of the symbols
+            0 to cutoffs[0] - 1 and of the tails.
+        tails: the i-th, [rows, D] to logits [rows, cutoffs[i + 1] - cutoffs[i]]. The
+            parameters of these modules get their gradients.
+        cutoffs: the first symbol of each tail, and V.
+        kl: "exact", the KL of the whole distribution, for which every tail is computed for
+            every target; or "target", cheaper and not exact: that of the head and, within
+            the tail of the target, of that tail (adaptive.py has the formulas).
+        impl: "fused" (a chunk of targets at a time, not twice differentiable), "eager" (the
+            definition, through autograd), or "auto": fused.
+        chunk_rows: how many targets are visited at once; None: as many as make 64 MiB of
+            float32 logits on a CPU, 256 MiB elsewhere. Memory is several times that.
+
+    The other arguments, results and errors are those of `rdrop_loss`, but that there is no
+    label smoothing and no n_correct.
+    """
+    _check_settings(alpha, 0.0, passes, reduction, chunk_rows)
+    if impl not in ("auto", "fused", "eager"):
+        raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
+    if kl not in ("exact", "target"):
+        raise ValueError(f"kl must be 'exact' or 'target', got {kl!r}")
+    if len(cutoffs) != len(tails) + 1 or list(cutoffs) != sorted(set(cutoffs)):
+        raise ValueError(
+            f"cutoffs must be {len(tails) + 1} numbers in ascending order for {len(tails)} tails: "
+            f"where each begins, and V; got {list(cutoffs)}"
+        )
+    if features.dim() != target.dim() + 1:
+        raise ValueError(
+            f"features must have one dimension more than target, got {tuple(features.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    _check_rows("features", features, target, passes)
+    _check_target(target, cutoffs[-1], ignore_index)
+
+    layers = Layers(head, tails, cutoffs)
+    settings = {"alpha": alpha, "passes": passes, "kl": kl}
+    settings["reduction"] = "none" if reduction == "none" else "sum"
+    rows, labels = features.flatten(0, -2), target.flatten()
+    if impl == "eager":
+        result = reference_adaptive_rdrop_loss(
+            rows, labels, layers, ignore_index=ignore_index, **settings
+        )
+    else:
+        kept = None
+        if ignore_index is not None:
+            rows, labels, kept = _without_ignored(rows, labels, ignore_index, passes)
+        result = fused_adaptive_rdrop_loss(rows, labels, layers, chunk_rows=chunk_rows, **settings)
+        if reduction == "none" and kept is not None:
+            result = _with_ignored(result, kept, target)
+    return _reduced(result._replace(n_correct=None), reduction, target, ignore_index)
+
+
+def _without_ignored(
+    rows: Tensor, labels: Tensor, ignore_index: int, passes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``rows`` [passes * N, D] and ``labels`` [N] of the targets to keep, and which these are."""
+    kept = labels.ne(ignore_index).nonzero().squeeze(1)
+    return rows.unflatten(0, (passes, -1))[:, kept].flatten(0, 1), labels[kept], kept
+
+
+def _with_ignored(result: RDropLoss, kept: Tensor, target: Tensor) -> RDropLoss:
+    """``result``, one value for each target kept, with zeros for the others."""
+    return RDropLoss(
+        *(
+            value if value is None else value.new_zeros(target.numel()).index_copy(0, kept, value)
+            for value in result
+        )
+    )
 
 
 def _reduced(

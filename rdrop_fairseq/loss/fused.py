@@ -43,7 +43,7 @@ from .reference import RDropLoss
 _BLOCK_ON_CPU, _BLOCK_ELSEWHERE = 2**17, 2**24
 # Logits of all passes that the fused projection makes at once: 64 MiB in float32 on a CPU. The
 # larger, the fewer additions to the gradient of the weight, [V, D].
-_CHUNK_ON_CPU, _CHUNK_ELSEWHERE = 2**24, 2**26
+CHUNK_ON_CPU, CHUNK_ELSEWHERE = 2**24, 2**26
 
 
 class Settings(NamedTuple):
@@ -98,7 +98,7 @@ class _FusedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.early:
-            return None, None, *_multiplied(ctx.saved_tensors, grad_output)
+            return None, None, *multiplied(ctx.saved_tensors, grad_output)
         target, *tensors = ctx.saved_tensors
         run = _run_logits if len(tensors) == 1 else _run_linear
         factor = grad_output.expand(target.shape)
@@ -106,7 +106,7 @@ class _FusedLoss(torch.autograd.Function):
         return None, None, *run(ctx.settings, target, *tensors, needed=needed, factor=factor)[1]
 
 
-def _multiplied(gradients: tuple[Tensor | None, ...], factor: Tensor) -> list[Tensor | None]:
+def multiplied(gradients: tuple[Tensor | None, ...], factor: Tensor) -> list[Tensor | None]:
     """The gradients that forward made, times the one of the objective, a scalar."""
     keep_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
     if keep_graph():  # backward may come again: leave them as they are
@@ -153,7 +153,7 @@ def _run_linear(
     split = (settings.passes, -1)
     on_cpu = features.device.type == "cpu"
     row = settings.passes * len(weight)
-    chunk = settings.chunk_rows or max(1, (_CHUNK_ON_CPU if on_cpu else _CHUNK_ELSEWHERE) // row)
+    chunk = settings.chunk_rows or max(1, (CHUNK_ON_CPU if on_cpu else CHUNK_ELSEWHERE) // row)
     # added up in float32 at least
     dtype = torch.promote_types(features.dtype, torch.float32)
     gradients = [

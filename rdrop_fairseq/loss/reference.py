@@ -64,7 +64,7 @@ def reference_rdrop_loss(
 
     nll_loss = keep(-lprobs.gather(-1, index).squeeze(-1)).sum(0)
     smooth_loss = keep(-lprobs.masked_fill(lprobs.isneginf(), 0).sum(-1)).sum(0)
-    kl = [keep(_symmetric_kl(p, q)) for p, q in combinations(lprobs, 2)]
+    kl = [keep(symmetric_kl(p, q)) for p, q in combinations(lprobs, 2)]
     kl = torch.stack(kl).mean(0)
     n_correct = (lprobs.argmax(-1).eq(target) & ~ignored).sum(0)
 
@@ -74,7 +74,7 @@ def reference_rdrop_loss(
     return result if reduction == "none" else RDropLoss(*(values.sum() for values in result))
 
 
-def _symmetric_kl(lprobs_p: Tensor, lprobs_q: Tensor) -> Tensor:
+def symmetric_kl(lprobs_p: Tensor, lprobs_q: Tensor) -> Tensor:
     """1/2 [KL(P||Q) + KL(Q||P)] = 1/2 sum_v (p - q)(log p - log q), a sum of terms >= 0.
 
     Args:

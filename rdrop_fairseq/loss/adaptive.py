@@ -1,0 +1,288 @@
+"""R-Drop's loss for an adaptive softmax (arXiv 1609.04309): the definition, and the fast one.
+
+An adaptive softmax has a head, whose softmax is over the frequent symbols and one entry for
+each tail, and tails, whose softmax is over the rarer symbols of one cluster c:
+
+    log P(w) = log P(c) + log P(w|c)        for w in tail c
+
+Hence, with the sum over symbols sorted by cluster,
+
+    KL(P||Q) = sum_{w in head} P(w) log P(w)/Q(w)
+               + sum_c sum_{w in c} P(c) P(w|c) [log P(c)/Q(c) + log P(w|c)/Q(w|c)]
+             = KL(P_head||Q_head) + sum_c P(c) KL(P(.|c)||Q(.|c))
+
+because P(.|c) adds up to 1. The symmetric KL J = 1/2 [KL(P||Q) + KL(Q||P)] is that of the
+head and, for every tail, its two KLs weighted by what each pass gives to the tail:
+
+    J = J(head) + 1/2 sum_c [P(c) KL(P(.|c)||Q(.|c)) + Q(c) KL(Q(.|c)||P(.|c))]
+
+That needs every tail's logits for every target, not only for the targets in that tail. The
+same number, cluster by cluster, is 1/2 sum_w (P(w) - Q(w)) (log P(w) - log Q(w)). Its terms
+are all >= 0, so that nothing cancels where the passes are close: this is what is added up.
+
+``kl="target"`` is cheaper and not exact: J(head) + J(P(.|c), Q(.|c)) for the tail c of the
+target, with weight 1, and J(head) alone for a target in the head. It is what the authors'
+code adds up (dropreg/R-Drop, reg_adaptive_loss.py), which compares the logits that fairseq's
+adaptive_loss happens to have. It draws the tail to compare from the data, the exact KL
+averages over all tails; a tail with few targets is seldom compared.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.linalg import vecdot
+from torch.utils.checkpoint import checkpoint
+
+from .fused import CHUNK_ELSEWHERE, CHUNK_ON_CPU, multiplied
+from .reference import RDropLoss, reference_rdrop_loss, symmetric_kl
+
+
+class Layers(NamedTuple):
+    """An adaptive softmax, such as fairseq's AdaptiveSoftmax or PyTorch's."""
+
+    head: nn.Module  #: [N, D] to [N, cutoffs[0] + number of tails]
+    tails: Sequence[nn.Module]  #: the i-th: [N, D] to [N, cutoffs[i + 1] - cutoffs[i]]
+    cutoffs: Sequence[int]  #: where the tails begin, and V
+
+
+def cluster_log_probs(features: Tensor, layers: Layers) -> list[Tensor]:
+    """log-probabilities of the head and, within their cluster, of the tails.
+
+    Args:
+        features: [..., D]
+    Returns: [..., size of the cluster] each; float32, or float64 for float64 features.
+    """
+    return [_log_softmax(module(features)) for module in (layers.head, *layers.tails)]
+
+
+def dense_log_probs(clusters: list[Tensor]) -> Tensor:
+    """log P of every symbol, [..., V], from what `cluster_log_probs` returns."""
+    head, *tails = clusters
+    symbols, priors = head.tensor_split([head.size(-1) - len(tails)], dim=-1)
+    return torch.cat([symbols, *map(torch.add, priors.split(1, -1), tails)], dim=-1)
+
+
+def reference_adaptive_rdrop_loss(
+    features: Tensor,
+    target: Tensor,
+    layers: Layers,
+    *,
+    alpha: float,
+    ignore_index: int | None = None,
+    passes: int = 2,
+    reduction: str = "sum",
+    kl: str = "exact",
+) -> RDropLoss:
+    """The definition: `reference_rdrop_loss` of the dense distribution; see adaptive_rdrop_loss.
+
+    Args:
+        features: [passes * N, D]
+        target: [N]
+        reduction: "sum" or "none".
+    """
+    clusters = cluster_log_probs(features, layers)
+    settings = {"ignore_index": ignore_index, "passes": passes, "reduction": reduction}
+    dense = dense_log_probs(clusters)
+    if kl == "exact":
+        return reference_rdrop_loss(dense, target, alpha=alpha, **settings)
+    head, *tails = (lprobs.unflatten(0, (passes, -1)) for lprobs in clusters)
+    divergence = _mean_over_pairs(head)
+    for start, end, tail in zip(layers.cutoffs, layers.cutoffs[1:], tails, strict=False):
+        outside = (target < start) | (target >= end)
+        divergence = divergence + _mean_over_pairs(tail).masked_fill(outside, 0)
+    if ignore_index is not None:
+        divergence = divergence.masked_fill(target.eq(ignore_index), 0)
+    if reduction == "sum":
+        divergence = divergence.sum()
+    ce = reference_rdrop_loss(dense, target, alpha=0.0, **settings)
+    return ce._replace(objective=ce.objective + alpha * divergence, kl=divergence.detach())
+
+
+def _mean_over_pairs(lprobs: Tensor) -> Tensor:
+    """The symmetric KL of [passes, N, V], mean over the pairs of passes: [N]."""
+    return torch.stack([symmetric_kl(p, q) for p, q in combinations(lprobs, 2)]).mean(0)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def fused_adaptive_rdrop_loss(
+    features: Tensor,
+    target: Tensor,
+    layers: Layers,
+    *,
+    alpha: float,
+    passes: int,
+    reduction: str,
+    kl: str,
+    chunk_rows: int | None,
+) -> RDropLoss:
+    """The same numbers, a chunk of targets at a time; see adaptive_rdrop_loss.
+
+    Where one factor is all that backward adds to the gradient, it is made in forward and
+    added up in float32. Not so with ``reduction="none"``, and in float16, where most of it
+    is too small to be kept before the loss scale multiplies it: there torch's checkpoint
+    visits each chunk once more in backward, which takes about 1.6 times as long.
+    """
+    features = features.unflatten(0, (passes, -1))
+    if not len(target):
+        nothing = 0 * features.float().sum((0, 2))  # zeros, with a gradient of zeros
+        nothing = nothing.sum() if reduction == "sum" else nothing
+        return RDropLoss(nothing, nothing.detach(), nothing.detach(), None)
+    if chunk_rows is None:
+        budget = CHUNK_ON_CPU if features.device.type == "cpu" else CHUNK_ELSEWHERE
+        # "target" gives a tail its own targets only
+        width = layers.cutoffs[-1] if kl == "exact" else layers.cutoffs[0]
+        chunk_rows = max(1, budget // (passes * width))
+    chunks = [slice(start, start + chunk_rows) for start in range(0, len(target), chunk_rows)]
+    visit = partial(_visit, layers, alpha, kl)
+
+    device, dtype = features.device.type, features.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    if reduction == "sum" and dtype != torch.float16 and torch.is_grad_enabled():
+        parameters = nn.ModuleList([layers.head, *layers.tails]).parameters()
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        result = _GradientInForward.apply(visit, chunks, target, features, *trained)
+    else:
+        visited = [
+            checkpoint(visit, target[rows], features[:, rows], use_reentrant=False)
+            for rows in chunks
+        ]
+        result = [torch.cat(values) for values in zip(*visited, strict=True)]
+        if reduction == "sum":
+            result = [values.sum() for values in result]
+    objective, nll_loss, divergence = result
+    return RDropLoss(objective, nll_loss.detach(), divergence.detach(), None)
+
+
+class _GradientInForward(torch.autograd.Function):
+    """Adds up what ``visit`` returns for each chunk, and the gradients of the first of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        visit: Any,
+        chunks: list[slice],
+        target: Tensor,
+        features: Tensor,
+        *trained: Tensor,
+    ) -> tuple[Tensor, ...]:
+        wide = partial(torch.promote_types, torch.float32)
+        grad_features = torch.empty_like(features, dtype=wide(features.dtype))
+        # None for a tail that "target" never visits, as in fairseq's adaptive_loss
+        grad_trained: list[Tensor | None] = [None] * len(trained)
+        visited = []
+        for rows in chunks:
+            with torch.enable_grad():
+                inputs = features[:, rows].detach().requires_grad_()
+                values = [value.sum() for value in visit(target[rows], inputs)]
+                grads = torch.autograd.grad(values[0], [inputs, *trained], allow_unused=True)
+            visited.append([value.detach() for value in values])
+            grad_features[:, rows] = grads[0]
+            for index, grad in enumerate(grads[1:]):
+                if grad is not None and grad_trained[index] is None:
+                    grad_trained[index] = grad.to(wide(grad.dtype))
+                elif grad is not None:
+                    grad_trained[index] += grad
+        ctx.save_for_backward(grad_features, *grad_trained)
+        objective, nll_loss, kl = map(sum, zip(*visited, strict=True))
+        ctx.mark_non_differentiable(nll_loss, kl)
+        return objective, nll_loss, kl
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, *multiplied(ctx.saved_tensors, grad_output)
+
+
+def _visit(
+    layers: Layers, alpha: float, kl: str, target: Tensor, features: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of a chunk.
+
+    A tail is called once, for cross-entropy and KL together: with dropout inside the tail
+    both are to see the same mask.
+
+    Args:
+        target: [R]
+        features: [m, R, D]
+    Returns: objective, nll_loss and kl, [R] each, all differentiable.
+    """
+    first = layers.cutoffs[0]
+    head = _lprobs(layers.head, features)
+    label = target.clone()
+    divergence = _SymmetricKL.apply(head[..., :first] if kl == "exact" else head, None)
+    nll_loss = torch.zeros_like(divergence)
+    for index, tail in enumerate(layers.tails):
+        start, end = layers.cutoffs[index : index + 2]
+        inside = ((target >= start) & (target < end)).nonzero().squeeze(-1)
+        label[inside] = first + index
+        rows = inside  # of lprobs, the targets in this tail
+        if kl == "exact":
+            lprobs = _lprobs(tail, features)
+            divergence = divergence + _SymmetricKL.apply(lprobs, head[..., first + index])
+        elif len(inside):
+            lprobs = _lprobs(tail, features[:, inside])
+            divergence = divergence.index_add(0, inside, _SymmetricKL.apply(lprobs, None))
+            rows = torch.arange(len(inside), device=inside.device)
+        else:
+            continue
+        lprobs = lprobs[:, rows, target[inside] - start]
+        nll_loss = nll_loss.index_add(0, inside, -lprobs.sum(0))
+    rows = torch.arange(len(label), device=label.device)
+    nll_loss = nll_loss - head[:, rows, label].sum(0)
+    return nll_loss + alpha * divergence, nll_loss, divergence
+
+
+def _lprobs(module: nn.Module, features: Tensor) -> Tensor:
+    """``module``'s log-probabilities for features [m, R, D]."""
+    return _log_softmax(module(features.flatten(0, 1))).unflatten(0, features.shape[:2])
+
+
+class _SymmetricKL(torch.autograd.Function):
+    """The share of one cluster in the symmetric KL, mean over the pairs of passes.
+
+        1/(m (m-1)) sum_{i<j} sum_w (p_i - p_j) (L_i - L_j),    L_i = lprobs_i + prior_i
+
+    with p_i = exp(L_i); its gradient d/d L_i is derived in fused.py. L is what it is for the
+    whole vocabulary: lprobs need not add up to 1.
+
+    Args:
+        lprobs: [m, R, size of the cluster]
+        prior: log-probability of the cluster, [m, R]; None for 0.
+    Returns: [R]
+    """
+
+    @staticmethod
+    def forward(ctx: Any, lprobs: Tensor, prior: Tensor | None) -> Tensor:
+        m = len(lprobs)
+        prior = lprobs.new_zeros(lprobs.shape[:-1]) if prior is None else prior
+        probs = (lprobs + prior.unsqueeze(-1)).exp_()
+        gradient = torch.zeros_like(lprobs) if ctx.needs_input_grad[0] else None
+        kl = 0.0
+        for i, j in combinations(range(m), 2):
+            log_ratio = lprobs[i] - lprobs[j]
+            log_ratio += (prior[i] - prior[j]).unsqueeze(-1)
+            difference = probs[i] - probs[j]
+            with torch.autocast(lprobs.device.type, enabled=False):  # it would round the KL
+                kl = kl + vecdot(difference, log_ratio)
+            if gradient is not None:
+                gradient[i].addcmul_(probs[i], log_ratio).add_(difference)
+                gradient[j].addcmul_(probs[j], log_ratio, value=-1).sub_(difference)
+        ctx.save_for_backward(gradient)
+        return kl / (m * (m - 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor | None]:
+        (gradient,) = ctx.saved_tensors
+        m = len(gradient)
+        gradient = gradient * (grad_output / (m * (m - 1))).unsqueeze(-1)
+        return gradient, gradient.sum(-1) if ctx.needs_input_grad[1] else None
