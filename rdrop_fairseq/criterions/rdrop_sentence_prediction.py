@@ -21,10 +21,9 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from ..batch import repeat_batch
-from ..dropout import require_active_dropout
 from ..errors import UsageError
 from ..loss import rdrop_loss
-from .flags import RDropFlags, check_flags
+from .flags import RDropFlags, check_flags, described
 from .interval import RDropInterval, log_rdrop_updates
 
 logger = logging.getLogger(__name__)
@@ -122,12 +121,8 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
                 f"{self.classification_head_name!r}: use --arch roberta_base or another that "
                 "has them, and the same --classification-head-name for task and criterion"
             )
-        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
-        if self.rdrop_interval.every > 1:
-            message += f", in one update of every {self.rdrop_interval.every}"
-        if self.rdrop_alpha > 0:
-            message += f", {require_active_dropout(model)}"
-        logger.info(message)
+        every = self.rdrop_interval.every
+        logger.info(described(model, self.rdrop_alpha, self.rdrop_passes, every))
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
