@@ -96,7 +96,7 @@ def test_small_from_text_to_rouge(raw, tmp_path) -> None:
 
     other = script("evaluate", **{**search, "BEAM": 1}, **settings, check=False)
     assert other.returncode == 1
-    assert "write to another folder, or remove it" in other.stderr
+    assert "was made with other settings (< then, > now): < 2 > 1" in other.stderr
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +367,7 @@ def test_wrong_settings(tmp_path, name, settings, message) -> None:
     result = script(name, OUT=tmp_path / "out", **settings, check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert re.match(f"{name}: .*{message}", line)
+    assert re.match(f"cnn_dm/{name}: .*{message}", line)
     assert not (tmp_path / "out").exists()
 
 

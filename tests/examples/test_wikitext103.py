@@ -220,7 +220,7 @@ def test_wrong_settings(tmp_path, name, settings, message) -> None:
     result = script(name, OUT=tmp_path / "out", **settings, check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert re.match(f"{name}: .*{message}", line)
+    assert re.match(f"wikitext103/{name}: .*{message}", line)
     assert not (tmp_path / "out").exists()
 
 
