@@ -25,10 +25,11 @@ read_arguments "$@"
 shopt -s nullglob
 finished=("$runs"/*/seed*/done)
 ((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
+export PYTHONWARNINGS=ignore
 for mark in "${finished[@]}"; do
   run=$(dirname "$mark")
-  [[ -f $run/scores.json && $run/scores.json -nt $mark ]] ||
-    python "$glue/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" \
-      ${CPU:+--cpu "$CPU"}
+  [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue
+  echo "scoring $run"
+  python "$glue/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
 done
 python "$glue/summary.py" "$runs"

@@ -2,13 +2,14 @@
 
     python examples/glue/predict.py TASK DATA RUN
 
-RUN/checkpoint_best.pt (by the metric on the dev set) predicts every split of DATA. RUN gets
+RUN/checkpoint_best.pt (by the metric on the dev set) predicts the dev and test sets. RUN gets
 scores.json, SPLIT.predictions.tsv (prediction and true label) for the splits with labels, and
 for GLUE's test sets the files that https://gluebenchmark.com takes, in submission/.
 """
 
 import argparse
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--cpu", choices=["0", "1"], default="0", help="1: no GPU; default: 0")
     args = parser.parse_args()
 
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
     checkpoint = args.run / "checkpoint_best.pt"
     if not checkpoint.is_file():
         raise UsageError(f"{checkpoint} does not exist: run train.sh first")
@@ -44,19 +46,17 @@ def main() -> None:
     if torch.cuda.is_available() and args.cpu == "0":
         model.cuda()
     regression = info["labels"] is None
-    names = METRICS["Pearson and Spearman" if regression else "accuracy"]
-    score = METRICS[TASKS[args.task].metric] if args.task in TASKS else names
+    metric = "Pearson and Spearman" if regression else "accuracy"
+    score = METRICS[TASKS[args.task].metric if args.task in TASKS else metric]
 
     scores = {}
-    for split in info["rows"]:
+    for split in [split for split in info["rows"] if split != "train"]:
         outputs, targets = predict(task, model, split, args.batch_size)
         if len(outputs) != info["rows"][split]:
             raise UsageError(
                 f"{split}: {len(outputs)} predictions for {info['rows'][split]} rows: "
                 f"{args.data} and {checkpoint} do not belong together"
             )
-        if split == "train":
-            continue
         if regression:
             predicted = outputs[:, 0]
         else:
