@@ -131,8 +131,8 @@ def fused_adaptive_rdrop_loss(
     visits each chunk once more in backward, which takes about 1.6 times as long.
     """
     features = features.unflatten(0, (passes, -1))
-    if not len(target):
-        nothing = 0 * features.float().sum((0, 2))  # zeros, with a gradient of zeros
+    if not len(target):  # fairseq's tied head cannot take 0 rows
+        nothing = features.sum((0, 2), dtype=torch.promote_types(features.dtype, torch.float32))
         nothing = nothing.sum() if reduction == "sum" else nothing
         return RDropLoss(nothing, nothing.detach(), nothing.detach(), None)
     if chunk_rows is None:
@@ -188,7 +188,7 @@ class _GradientInForward(torch.autograd.Function):
             grad_features[:, rows] = grads[0]
             for index, grad in enumerate(grads[1:]):
                 if grad is not None and grad_trained[index] is None:
-                    grad_trained[index] = grad.to(wide(grad.dtype))
+                    grad_trained[index] = grad.to(wide(grad.dtype), copy=True)
                 elif grad is not None:
                     grad_trained[index] += grad
         ctx.save_for_backward(grad_features, *grad_trained)
@@ -217,33 +217,36 @@ def _visit(
     """
     first = layers.cutoffs[0]
     head = _lprobs(layers.head, features)
-    label = target.clone()
+    label = target
     divergence = _SymmetricKL.apply(head[..., :first] if kl == "exact" else head, None)
     nll_loss = torch.zeros_like(divergence)
     for index, tail in enumerate(layers.tails):
         start, end = layers.cutoffs[index : index + 2]
-        inside = ((target >= start) & (target < end)).nonzero().squeeze(-1)
-        label[inside] = first + index
-        rows = inside  # of lprobs, the targets in this tail
+        inside = (target >= start) & (target < end)
+        label = torch.where(inside, first + index, label)
+        symbol = (target - start).clamp(0, end - start - 1)  # any for a target that is elsewhere
         if kl == "exact":
             lprobs = _lprobs(tail, features)
             divergence = divergence + _SymmetricKL.apply(lprobs, head[..., first + index])
-        elif len(inside):
-            lprobs = _lprobs(tail, features[:, inside])
-            divergence = divergence.index_add(0, inside, _SymmetricKL.apply(lprobs, None))
-            rows = torch.arange(len(inside), device=inside.device)
+            nll_loss = nll_loss - _of(lprobs, symbol).masked_fill(~inside, 0)
         else:
-            continue
-        lprobs = lprobs[:, rows, target[inside] - start]
-        nll_loss = nll_loss.index_add(0, inside, -lprobs.sum(0))
-    rows = torch.arange(len(label), device=label.device)
-    nll_loss = nll_loss - head[:, rows, label].sum(0)
+            rows = inside.nonzero().squeeze(-1)
+            if len(rows):
+                lprobs = _lprobs(tail, features[:, rows])
+                divergence = divergence.index_add(0, rows, _SymmetricKL.apply(lprobs, None))
+                nll_loss = nll_loss.index_add(0, rows, -_of(lprobs, symbol[rows]))
+    nll_loss = nll_loss - _of(head, label)
     return nll_loss + alpha * divergence, nll_loss, divergence
 
 
 def _lprobs(module: nn.Module, features: Tensor) -> Tensor:
     """``module``'s log-probabilities for features [m, R, D]."""
     return _log_softmax(module(features.flatten(0, 1))).unflatten(0, features.shape[:2])
+
+
+def _of(lprobs: Tensor, index: Tensor) -> Tensor:
+    """What lprobs [m, R, symbols] have at index [R], added up over the passes: [R]."""
+    return lprobs.gather(-1, index.expand(lprobs.shape[:-1]).unsqueeze(-1)).squeeze(-1).sum(0)
 
 
 class _SymmetricKL(torch.autograd.Function):
