@@ -380,7 +380,7 @@ def test_no_weights(tmp_path) -> None:
     ):
         result = script("train", OUT=tmp_path, CPU=1, **settings, check=False)
         assert result.returncode == 1
-        assert result.stderr.startswith(message)
+        assert result.stderr.startswith(f"cnn_dm/{message}")
 
 
 @pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
