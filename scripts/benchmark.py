@@ -3,12 +3,15 @@
     python scripts/benchmark.py                                   the base transformer, V = 32k
     python scripts/benchmark.py --arch transformer_iwslt_de_en --vocab 10000
     python scripts/benchmark.py --loss                            the loss alone, over N and V
+    python scripts/benchmark.py --adaptive --batch 2 --tokens 64  an adaptive softmax, V = 268k
 
 Every measurement is a process of its own, and the variants take turns, so that what slows
 the machine for a while slows them all. A step is forward and backward on one batch of random
-tokens, in which every sentence has between 60% and 100% of --tokens. Time is the median of
-all steps; memory the median over the processes of the high-water mark: of the resident set on
-a CPU, of torch.cuda.max_memory_allocated on a GPU.
+tokens, in which every sentence has between 60% and 100% of --tokens. With --adaptive every
+one has --tokens, drawn by the law of Zipf and Mandelbrot: what a tail costs depends on how
+rare its symbols are. Time is the median of all steps; memory the median over the processes
+of the high-water mark: of the resident set on a CPU, of torch.cuda.max_memory_allocated on a
+GPU.
 """
 
 import argparse
@@ -41,6 +44,14 @@ LOSS_VARIANTS = {
     "projection + fairseq": "F.linear and fairseq's criterion",
     "projection + ours": "linear_rdrop_loss",
 }
+ADAPTIVE_VARIANTS = {
+    "adaptive_loss, batch": "fairseq's adaptive_loss on the batch",
+    "adaptive_loss, doubled": "the same on the batch twice: what two passes must cost",
+    "ours, target": "--rdrop-adaptive-kl target",
+    "ours, exact": "--rdrop-adaptive-kl exact",
+    "ours, exact eager": "--rdrop-adaptive-kl exact --rdrop-impl eager",
+    "body only": "the doubled batch through all but head and tails, no loss",
+}
 LOSS_SIZES = [(256, 32000), (1024, 32000), (2048, 32000), (1024, 10000)]
 CSV_COLUMNS = (
     *("date", "machine", "threads", "dtype", "torch", "fairseq", "python"),
@@ -55,8 +66,13 @@ def arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--loss", action="store_true", help="measure the loss alone, over N and V")
-    add("--arch", default="transformer_wmt_en_de", help="a translation architecture of fairseq")
-    add("--vocab", type=int, default=32000, help="size of the joint vocabulary")
+    add("--adaptive", action="store_true", help="measure a language model's adaptive softmax")
+    add(
+        "--arch",
+        help="an architecture of fairseq: for translation, default transformer_wmt_en_de, or with "
+        "--adaptive a language model, default transformer_lm_wiki103",
+    )
+    add("--vocab", type=int, help="symbols; default 32000, with --adaptive 267744 (WikiText-103)")
     add("--batch", type=int, default=24, help="sentences in the batch")
     add("--tokens", type=int, default=32, help="tokens of the longest sentence")
     add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -67,14 +83,18 @@ def arguments() -> argparse.Namespace:
     add("--csv", type=Path, help="append the results to this file")
     add("--measure", help=argparse.SUPPRESS)  # one variant, in this process
     add("--size", type=int, nargs=2, default=(0, 0), help=argparse.SUPPRESS)  # N and V of it
-    return parser.parse_args()
+    args = parser.parse_args()
+    arch, vocab = "transformer_wmt_en_de", 32000
+    if args.adaptive:
+        arch, vocab = "transformer_lm_wiki103", 267744
+    args.arch, args.vocab = args.arch or arch, args.vocab or vocab
+    return args
 
 
-def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
-    """A function that makes one training step."""
+def task_and_model(args: argparse.Namespace, name: str, *flags: str) -> tuple:
+    """fairseq's task ``name`` and a model of ``args.arch`` in training mode."""
     import torch
     from fairseq import options, tasks
-    from fairseq.criterions import CRITERION_REGISTRY
     from fairseq.data import Dictionary
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
@@ -83,14 +103,24 @@ def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     dictionary = Dictionary()
     for number in range(args.vocab - len(dictionary)):
         dictionary.add_symbol(f"w{number}")
-    command = ["data", "--arch", args.arch, "--share-all-embeddings", "--dropout", "0.3"]
-    parsed = options.parse_args_and_arch(options.get_training_parser("translation"), command)
+    parser = options.get_training_parser(name)
+    parsed = options.parse_args_and_arch(parser, ["data", "--arch", args.arch, *flags])
     cfg = convert_namespace_to_omegaconf(parsed)
-    task = tasks.TASK_REGISTRY["translation"](cfg.task, dictionary, dictionary)
+    dictionaries = [dictionary] * (2 if name == "translation" else 1)
+    task = tasks.TASK_REGISTRY[name](cfg.task, *dictionaries)
     torch.manual_seed(1)
-    model = task.build_model(cfg.model).to(args.device, getattr(torch, args.dtype)).train()
+    model = task.build_model(cfg.model).to(args.device, getattr(torch, args.dtype))
+    return task, model.train()
 
-    pad = dictionary.pad()
+
+def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
+    """A function that makes one training step of a translation model."""
+    import torch
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.data import Dictionary
+
+    task, model = task_and_model(args, "translation", "--share-all-embeddings", "--dropout", "0.3")
+    pad = task.target_dictionary.pad()
     tokens = torch.randint(len(Dictionary()), args.vocab, (2, args.batch, args.tokens))
     lengths = torch.randint(args.tokens * 6 // 10, args.tokens + 1, (2, args.batch))
     lengths[:, 0] = args.tokens
@@ -140,6 +170,50 @@ def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     def step() -> None:
         model.zero_grad()
         loss().backward()
+
+    return step
+
+
+def adaptive_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
+    """A function that makes one training step of a language model with an adaptive softmax."""
+    import torch
+    from fairseq.criterions import CRITERION_REGISTRY
+
+    flags = ["--tokens-per-sample", str(args.tokens)]
+    task, model = task_and_model(args, "language_modeling", *flags)
+    special = task.target_dictionary.nspecial
+    frequency = 1 / (torch.arange(args.vocab - special) + 2.7)  # the law of Zipf and Mandelbrot
+    tokens = torch.multinomial(frequency, args.batch * (args.tokens + 1), replacement=True)
+    tokens = (tokens + special).view(args.batch, -1).to(args.device)
+    sample = {
+        "net_input": {
+            "src_tokens": tokens[:, :-1],
+            "src_lengths": torch.full((args.batch,), args.tokens, device=args.device),
+        },
+        "target": tokens[:, 1:].contiguous(),
+        "ntokens": args.batch * args.tokens,
+        "nsentences": args.batch,
+    }
+    if variant in ("adaptive_loss, doubled", "body only"):
+        twice = {key: torch.cat([value, value]) for key, value in sample["net_input"].items()}
+        sample |= {"net_input": twice, "target": torch.cat([sample["target"]] * 2)}
+
+    def criterion(name: str, **settings: object) -> torch.nn.Module:
+        return CRITERION_REGISTRY[name](task, False, **settings)
+
+    if variant.startswith("adaptive_loss"):
+        measured = criterion("adaptive_loss")
+    elif variant.startswith("ours"):
+        kl, impl = f"{variant.removeprefix('ours, ')} auto".split()[:2]
+        measured = criterion("rdrop_adaptive_loss", rdrop_adaptive_kl=kl, rdrop_impl=impl)
+    else:
+
+        def measured(model: torch.nn.Module, sample: dict) -> tuple[torch.Tensor]:
+            return (model(**sample["net_input"])[0].float().sum(),)
+
+    def step() -> None:
+        model.zero_grad()
+        measured(model, sample)[0].backward()
 
     return step
 
@@ -205,7 +279,8 @@ def measure(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     on_gpu = args.device.startswith("cuda")
-    step = (loss_step if args.loss else model_step)(args, args.measure)
+    make = loss_step if args.loss else adaptive_step if args.adaptive else model_step
+    step = make(args, args.measure)
     times = []
     for _ in range(args.steps + 1):
         start = time.perf_counter()
@@ -270,22 +345,22 @@ def main() -> None:
             print(f"| {' | '.join(map(str, cells))} |")
     else:
         size = (args.batch * args.tokens, args.vocab)
-        results = measured_in_turns(args, [(variant, size) for variant in STEP_VARIANTS])
+        variants, others = STEP_VARIANTS, ["fairseq R-Drop", "plain CE, doubled"]
+        if args.adaptive:
+            variants, others = ADAPTIVE_VARIANTS, ["adaptive_loss, doubled"]
+        results = measured_in_turns(args, [(variant, size) for variant in variants])
         print(f"{args.arch}, V = {args.vocab}, batch {args.batch} x {args.tokens}\n")
-        print(
-            "| variant | s/step | of fairseq's R-Drop | of plain CE, doubled | peak MiB |", end=""
-        )
-        print(" above the body |\n| --- | --- | --- | --- | --- | --- |")
+        print(f"| variant | s/step | of {' | of '.join(others)} | peak MiB | above the body |")
+        print("| --- " * (4 + len(others)) + "|")
         body = results["body only", size][1]
         for (variant, _), (seconds, peak) in results.items():
-            ratios = [
-                f"{seconds / results[other, size][0]:.2f}"
-                for other in ("fairseq R-Drop", "plain CE, doubled")
-            ]
+            ratios = [f"{seconds / results[other, size][0]:.2f}" for other in others]
             cells = [variant, f"{seconds:.2f}", *ratios, f"{peak:.0f}", f"{peak - body:.0f}"]
             print(f"| {' | '.join(cells)} |")
-        above = [results[v, size][1] - body for v in ("ours, linear", "fairseq R-Drop")]
-        print(f"\nmemory above the body's: linear is {above[0] / above[1]:.3f} of fairseq's R-Drop")
+        if not args.adaptive:
+            above = [results[v, size][1] - body for v in ("ours, linear", "fairseq R-Drop")]
+            ratio = above[0] / above[1]
+            print(f"\nmemory above the body's: linear is {ratio:.3f} of fairseq's R-Drop")
 
     if args.csv:
         new = not args.csv.exists()
