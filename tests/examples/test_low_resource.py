@@ -159,7 +159,7 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
 TRAIN = """#!/usr/bin/env bash
 # as slow as two passes if it is R-Drop
 { printf '%s\\n' "$@"; echo; } >>"$RECORD"
-work=20000
+work=20000 data=$1
 while (($#)); do
   case $1 in
     --save-dir) folder=$2 ;;
@@ -172,6 +172,7 @@ for ((i = 0; i < work; i++)); do :; done
 [[ ! -e $FAIL ]] || { echo "the trouble"; exit 1; }
 valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
 printf "it | INFO | valid | $valid\\n" "$updates"
+cp "$data"/dict.*.txt "$folder/"
 echo "best" >"$folder/checkpoint_best.pt"
 echo "after $updates" >"$folder/checkpoint_last.pt"
 """
@@ -183,6 +184,7 @@ sed "${cut:-}" "$1/../text/test.en" | awk '{ print "H-" NR - 1 "\\t-0.5\\t" $0 }
 PREPROCESS = """#!/usr/bin/env bash
 while (($#)); do [[ $1 != --destdir ]] || folder=$2; shift; done
 mkdir -p "$folder" && echo x >"$folder/test.es-en.en.bin"
+echo "a 1" | tee "$folder/dict.es.txt" >"$folder/dict.en.txt"
 """
 
 
