@@ -15,7 +15,7 @@ class Dropout(NamedTuple):
     """One dropout of a model."""
 
     path: str  #: the module's name in the model
-    #: embedding, attention, feed-forward, output, adaptive softmax, classifier, recurrent, other
+    #: embedding, attention, feed-forward, output, adaptive-softmax, classifier, recurrent, other
     place: str
     rate: float  #: probability of zeroing a unit
     active: bool  #: whether it zeroes anything in the model's present mode
@@ -56,7 +56,7 @@ def _place(path: str, module: nn.Module) -> str:
     if "classification_head" in owner:
         return "classifier"
     if "adaptive_softmax" in parts:
-        return "adaptive softmax"
+        return "adaptive-softmax"
     if "attn" in owner:
         return "attention"
     if name.startswith(("activation_dropout", "relu_dropout")):

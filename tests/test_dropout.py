@@ -40,8 +40,8 @@ def test_adaptive_softmax(build) -> None:
     flags = "--adaptive-softmax-cutoff 60 --adaptive-softmax-dropout 0.4 --dropout 0.2"
     found = places(build("transformer_lm", flags).model.train())
     softmax = "decoder.adaptive_softmax"
-    assert found[f"{softmax}.dropout_module"] == ("adaptive softmax", 0.4, True)
-    assert found[f"{softmax}.tail.0.1"] == ("adaptive softmax", 0.4, True)
+    assert found[f"{softmax}.dropout_module"] == ("adaptive-softmax", 0.4, True)
+    assert found[f"{softmax}.tail.0.1"] == ("adaptive-softmax", 0.4, True)
     assert found["decoder.dropout_module"] == ("embedding", 0.2, True)
 
 

@@ -50,7 +50,7 @@ def _method(module: nn.Module | None, name: str) -> Any:
 
 
 def _has_plain_softmax(module: nn.Module) -> bool:
-    return all(
+    return adaptive_softmax_of(module) is None and all(
         _method(part, name) in _PLAIN_SOFTMAX
         for part in (module, getattr(module, "decoder", None))
         for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
@@ -60,8 +60,8 @@ def _has_plain_softmax(module: nn.Module) -> bool:
 def logits_of(model: nn.Module, net_output: tuple) -> Tensor:
     """What the loss takes the log-softmax of, [B, T, V].
 
-    For a model that computes log-probabilities in its own way (pointer networks) these are
-    they: log_softmax leaves them as they are.
+    For a model that computes log-probabilities in its own way (adaptive softmax, pointer
+    networks) these are they: log_softmax leaves them as they are.
     """
     if _has_plain_softmax(unwrapped(model)):
         return net_output[0]

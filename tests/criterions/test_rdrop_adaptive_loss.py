@@ -292,7 +292,7 @@ def test_log_line_names_dropout_and_kl(build, caplog) -> None:
     messages = [r.message for r in caplog.records if r.name.startswith("rdrop_fairseq")]
     # on what enters the softmax, and inside each tail: enough for passes that differ
     assert messages == [
-        "R-Drop: 2 passes, alpha 1, 3 active dropout modules (adaptive softmax 3 at 0.2); "
+        "R-Drop: 2 passes, alpha 1, 3 active dropout modules (adaptive-softmax 3 at 0.2); "
         "KL target, impl auto"
     ]
 
@@ -343,7 +343,7 @@ def trained(data, tmp_path_factory):
 def test_command_line(trained) -> None:
     _, _, result = trained
     assert "in one update of every 2, " in result.stdout
-    assert "(embedding 1 at 0.2, output 2 at 0.2, adaptive softmax 3 at 0.1)" in result.stdout
+    assert "(embedding 1 at 0.2, output 2 at 0.2, adaptive-softmax 3 at 0.1)" in result.stdout
     inner = logged(result, "train_inner")
     assert [float(line["rdrop_updates"]) for line in inner] == [1, 0, 1, 0, 1, 0]
     assert all(float(line["rdrop_kl"]) > 0 for line in inner[::2])
