@@ -72,8 +72,9 @@ mkdir -p "$OUT/corpora" "$OUT/clean"
 # training text by mtdata
 get_mtdata() {
   rm -rf "$OUT/mtdata.tmp"
+  # it merges in the order of a set, which would differ from run to run
   # shellcheck disable=SC2086  # several identifiers
-  mtdata get -l "eng-$code" -tr $MTDATA_IDS --merge -o "$OUT/mtdata.tmp" ||
+  PYTHONHASHSEED=0 mtdata get -l "eng-$code" -tr $MTDATA_IDS --merge -o "$OUT/mtdata.tmp" ||
     die "mtdata failed; running this again goes on from its cache (\$MTDATA, default ~/.mtdata)"
   mv "$OUT/mtdata.tmp/train.eng" "$OUT/corpora/mtdata.en"
   mv "$OUT/mtdata.tmp/train.$code" "$OUT/corpora/mtdata.$target"

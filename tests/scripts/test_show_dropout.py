@@ -196,7 +196,12 @@ def test_language_model_with_adaptive_softmax(data, tmp_path) -> None:
     positions, (found,) = measured(output, "target token")
     assert positions == 24 * SENTENCES
     agrees((positions, found), expected(checkpoint, data / "lm", forward))
-    assert table(output)["decoder.adaptive_softmax.tail.0.1"] == ["adaptive-softmax", "0.1", "active", "-"]
+    assert table(output)["decoder.adaptive_softmax.tail.0.1"] == [
+        "adaptive-softmax",
+        "0.1",
+        "active",
+        "-",
+    ]
 
 
 def test_masked_language_model(data, tmp_path) -> None:
