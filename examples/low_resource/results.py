@@ -3,7 +3,8 @@
     python examples/low_resource/results.py --runs runs/low_resource/runs --main alpha5 \
         --out results.tsv
 
-A row per run and checkpoint (best: lowest valid loss; last). p-values are sacrebleu's paired
+Writes a row per run and checkpoint (best: lowest valid loss; last), and prints those of the best
+checkpoints as a table in Markdown, with means over the seeds. p-values are sacrebleu's paired
 bootstrap against the baseline of the same seed with the same updates (vs_baseline) and with
 the same CPU time (vs_baseline_time), both with the same choice of checkpoint; the second is
 given for the main setting only, whose time it is. Comparisons are kept beside the scores, as
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -96,6 +98,47 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
     return found
 
 
+def difference(row: dict[str, str], metric: str, baseline: str) -> str:
+    """A cell: the difference from a baseline with its p-value, if there is one."""
+    value, p = (row[f"{metric}_{what}_vs_{baseline}"] for what in ("difference", "p"))
+    return f"{value} ({p})" if value else ""
+
+
+def markdown(table: list[dict[str, str]]) -> str:
+    """The rows of the best checkpoints, and the mean of each setting with several seeds."""
+    names = [
+        "setting",
+        "seed",
+        "updates",
+        "cpu_seconds",
+        "at_update",
+        "valid_loss",
+        "BLEU",
+        "chrF2",
+    ]
+    head = ["setting", "seed", "updates", "CPU s", "best at", "valid loss", "BLEU", "chrF2"]
+    head += ["BLEU - baseline (p)", "chrF2 - baseline (p)"]
+    head += ["BLEU - baseline-time (p)", "chrF2 - baseline-time (p)"]
+    lines = [head, ["---"] * len(head)]
+    of_setting: dict[str, list[dict[str, str]]] = {}
+    for row in table:
+        if row["checkpoint"] == "best":
+            of_setting.setdefault(row["setting"], []).append(row)
+    for setting, found in of_setting.items():
+        for row in found:
+            cells = [row[name] for name in names]
+            for baseline in ("baseline", "baseline_time"):
+                cells += [difference(row, metric, baseline) for metric in ("BLEU", "chrF2")]
+            lines.append(cells)
+        if len(found) > 1:
+            means = {n: statistics.fmean(float(row[n]) for row in found) for n in names[2:]}
+            cells = [setting, "mean", f"{means['updates']:.0f}", f"{means['cpu_seconds']:.0f}"]
+            cells += [f"{means['at_update']:.0f}", f"{means['valid_loss']:.3f}"]
+            cells += [f"{means['BLEU']:.2f}", f"{means['chrF2']:.2f}"]
+            lines.append(cells + [""] * (len(head) - len(cells)))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,6 +154,7 @@ def main() -> None:
     lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in table)]
     unfinished.write_text("\n".join(lines) + "\n")
     os.replace(unfinished, args.out)
+    print(markdown(table))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole study: R-Drop against a baseline with the same number of updates and against one
 # with the same CPU time, several seeds, several alpha. Trains and scores one run after the
-# other and writes results.tsv after each; running it again goes on where it stopped.
+# other and writes results.tsv and a table, results.md, after each; running it again goes on
+# where it stopped.
 #
 #   RAW_DIR=~/debian-en-de bash examples/low_resource/study.sh
 #
@@ -92,6 +93,7 @@ for item in $RUNS; do
   fi
   env "${variables[@]}" bash "$here/train.sh"
   env "${variables[@]}" bash "$here/evaluate.sh"
-  python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv"
+  python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv" >"$OUT/results.md"
 done
-echo "results in $OUT/results.tsv"
+cat "$OUT/results.md"
+echo "results in $OUT/results.tsv and $OUT/results.md"

@@ -214,6 +214,7 @@ def option(call: list[str], name: str) -> str | None:
 
 def test_study(fake) -> None:
     settings = "baseline:1 alpha5:1 baseline-time:1 alpha0.5:2 alpha5-every2:1 alpha5-passes3:1"
+    settings += " baseline:3"
     script("study", **fake.env, RUNS=settings, MAIN="alpha5", CRITERION="baseline")
     calls = fake.trainings()
     names = ("--criterion", "--rdrop-alpha", "--rdrop-interval", "--rdrop-passes", "--seed")
@@ -224,6 +225,7 @@ def test_study(fake) -> None:
         ["rdrop", "0.5", None, None, "2"],
         ["rdrop", "5", "2", None, "1"],
         ["rdrop", "5", None, "3", "1"],
+        ["label_smoothed_cross_entropy", None, None, None, "3"],
     ]
     # all have the README's model and schedule
     for call in calls:
@@ -246,7 +248,7 @@ def test_study(fake) -> None:
     }
     longer = round(200 * seconds["alpha5.1"] / seconds["baseline.1"])
     assert [option(call, "--max-update") for call in calls] == [
-        *("200", "200", str(longer), "200", "200", "200")
+        *("200", "200", str(longer), "200", "200", "200", "200")
     ]
     log = (runs / "baseline-time.1" / "train.log").read_text()
     assert log.startswith((runs / "baseline.1" / "train.log").read_text())
@@ -254,8 +256,8 @@ def test_study(fake) -> None:
 
     with (fake.out / "results.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert len(rows) == 12  # six runs, best and last
-    of = {(row["setting"], row["checkpoint"]): row for row in rows}
+    assert len(rows) == 14  # seven runs, best and last
+    of = {(row["setting"], row["checkpoint"]): row for row in rows if row["seed"] != "3"}
     main, plain = of["alpha5", "last"], of["baseline", "last"]
     assert float(main["BLEU"]) == 100
     assert float(plain["BLEU"]) < 100
@@ -272,9 +274,20 @@ def test_study(fake) -> None:
     assert not of["alpha0.5", "best"]["BLEU_difference_vs_baseline"]
     assert not plain["BLEU_p_vs_baseline"]
 
+    table = (fake.out / "results.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    (line,) = [row for row in cells if row[:2] == ["alpha5", "1"]]
+    best = of["alpha5", "best"]
+    assert line[6:9] == [
+        *(best["BLEU"], best["chrF2"]),
+        f"{best['BLEU_difference_vs_baseline']} ({best['BLEU_p_vs_baseline']})",
+    ]
+    (mean,) = [row for row in cells if row[:2] == ["baseline", "mean"]]
+    assert float(mean[6]) == pytest.approx(float(plain["BLEU"]), abs=0.005)
+
     before = (fake.out / "results.tsv").read_text()
     script("study", **fake.env, RUNS=settings, MAIN="alpha5")
-    assert len(fake.trainings()) == 6  # nothing is done twice
+    assert len(fake.trainings()) == 7  # nothing is done twice
     assert (fake.out / "results.tsv").read_text() == before
 
 
