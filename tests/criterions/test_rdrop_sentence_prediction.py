@@ -393,28 +393,25 @@ def test_resumed_training_ends_where_an_undisturbed_one_does(pairs, tmp_path) ->
 
 
 def test_fairseq_hydra_train(pairs, tmp_path) -> None:
-    output = run(
-        [
-            *(
-                "fairseq-hydra-train",
-                f"task.data={pairs / 'ratings'}",
-                "task._name=sentence_prediction",
-            ),
-            *("task.num_classes=1", "criterion._name=rdrop_sentence_prediction"),
-            *("criterion.regression_target=true", "criterion.report_pearson_and_spearman=true"),
-            *("criterion.rdrop_alpha=0.5", "model._name=roberta_base", "+model.encoder_layers=2"),
-            *("+model.encoder_embed_dim=16", "+model.encoder_ffn_embed_dim=32"),
-            *(
-                "+model.encoder_attention_heads=2",
-                "optimizer._name=adam",
-                "optimization.lr=[0.003]",
-            ),
-            *("dataset.batch_size=16", "dataset.num_workers=0", "optimization.max_update=4"),
-            *("common.cpu=true", "common.log_format=json"),
-            *(f"common.user_dir={ROOT / 'rdrop_fairseq'}", f"checkpoint.save_dir={tmp_path}"),
-        ],
-        cwd=tmp_path,
-    ).stdout
+    (tmp_path / "tiny.yaml").write_text(
+        f"""# @package _group_
+common: {{user_dir: {ROOT / "rdrop_fairseq"}, cpu: true, log_format: json}}
+task: {{_name: sentence_prediction, data: {pairs / "ratings"}, num_classes: 1, max_positions: 256}}
+model: {{_name: roberta, encoder_layers: 2, encoder_embed_dim: 16, encoder_ffn_embed_dim: 32,
+  encoder_attention_heads: 2, max_positions: 256}}
+criterion: {{_name: rdrop_sentence_prediction, regression_target: true,
+  classification_head_name: sentence_classification_head, report_pearson_and_spearman: true,
+  rdrop_alpha: 0.5}}
+dataset: {{batch_size: 16, num_workers: 0}}
+optimizer: {{_name: adam, adam_betas: "(0.9,0.98)"}}
+lr_scheduler: {{_name: fixed}}
+optimization: {{max_update: 4, lr: [0.003]}}
+checkpoint: {{save_dir: {tmp_path / "out"}}}
+"""
+    )
+    command = ["fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "tiny"]
+    result = run([*command, f"hydra.run.dir={tmp_path}"])
+    output = result.stdout + result.stderr + (tmp_path / "hydra_train.log").read_text()
     assert float(last_stats(output, "train")["train_rdrop_mse"]) > 0
     assert "valid_pearson" in last_stats(output, "valid")
 
