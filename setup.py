@@ -35,6 +35,7 @@ setup(
             "nltk",
             "rouge-score",
             "sacremoses",
+            "scikit-learn",
             "subword-nmt",
             "tensorboardX",
             "tokenizers",

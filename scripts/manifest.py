@@ -40,6 +40,14 @@ def name_of(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
+def setting(note: str) -> tuple[str, str]:
+    """NAME=VALUE in two."""
+    name, separator, value = note.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {note!r}")
+    return name, value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,14 +55,19 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+", help="files to describe")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument(
-        "--note", action="append", default=[], metavar="NAME=VALUE", help="a setting to record"
+        "--note",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting to record",
     )
     args = parser.parse_args()
     for path in args.files:
         if not path.is_file():
             raise InputError(f"no such file: {path}")
     manifest = {
-        "settings": dict(note.split("=", 1) for note in args.note),
+        "settings": dict(args.note),
         "packages": {package: version(package) for package in PACKAGES},
         "files": {name_of(path, args.out.parent): describe(path) for path in sorted(args.files)},
     }

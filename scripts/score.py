@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
     args = parser.parse_args()
 
+    if args.json and not args.json.parent.is_dir():
+        sys.exit(f"score: no such folder to write {args.json.name} to: {args.json.parent}")
     texts = {
         what: read(path, what)
         for what in ("hypothesis", "reference", "baseline")

@@ -24,6 +24,22 @@ def test_numpy_names_only_where_fairseq_misses_them() -> None:
     assert data_utils.get_buckets(np.array([3, 1, 8, 5]), 2).tolist() == [3, 8]
 
 
+@pytest.mark.parametrize("configured", [False, True])
+def test_logging_of_the_importing_program_is_its_own(configured) -> None:
+    """fairseq sets the root logger to DEBUG as it is imported."""
+    program = f"""
+import logging
+if {configured}:
+    logging.basicConfig(level=logging.ERROR, format="mine %(message)s")
+from rdrop_fairseq.loss import rdrop_loss
+logging.basicConfig(level=logging.ERROR, format="mine %(message)s")
+logging.getLogger("other").debug("details")
+logging.getLogger("other").error("trouble")
+"""
+    result = run([sys.executable, "-W", "ignore", "-c", program])
+    assert result.stderr == "mine trouble\n"
+
+
 @pytest.mark.parametrize("multiple", [1, 2, 8])
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 667])
 def test_no_sentence_is_left_out(count: int, multiple: int) -> None:

@@ -58,6 +58,47 @@ def test_equals_sacrebleu(files, tmp_path) -> None:
     assert [path.name for path in tmp_path.glob("*.tmp")] == []
 
 
+def test_tokenised_bleu(files, tmp_path) -> None:
+    """Against sacrebleu on text that was tokenised and split by hand."""
+    sides = {
+        "reference": "A rich-text format, don't.",
+        "hypothesis": "The rich-text format, don't!",
+    }
+    tokens = {
+        "reference": "A rich-text format , don 't .",
+        "hypothesis": "The rich-text format , don 't !",
+    }
+    for side, line in sides.items():
+        files[side].write_text(f"{line}\n")
+    languages = ["--tokenised", "en", "--compound-split", "en"]
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), *languages]
+    result = run([*command, "--json", tmp_path / "scores.json"])
+    report = json.loads((tmp_path / "scores.json").read_text())
+    for name, split in (("tokenised BLEU", False), ("tokenised compound-split BLEU", True)):
+        for side, line in tokens.items():
+            text = line.replace("rich-text", "rich ##AT##-##AT## text") if split else line
+            (tmp_path / side).write_text(f"{text}\n")
+        command = ["sacrebleu", tmp_path / "reference", "-i", tmp_path / "hypothesis"]
+        expected = json.loads(run([*command, "--tokenize", "none", "--force", "-w", "10"]).stdout)
+        assert report[name]["score"] == pytest.approx(expected["score"])
+        assert f"{name} {expected['score']:.2f} (not sacreBLEU)" in result.stdout
+    assert report["tokenised BLEU"]["score"] != report["tokenised compound-split BLEU"]["score"]
+
+
+def test_language_and_case(files, tmp_path) -> None:
+    files["hypothesis"].write_text("他 在 abc 这里。\n")
+    files["reference"].write_text("他在 ABC 那里。\n")
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--language", "zh", "--lowercase"]
+    run([*command, "--json", tmp_path / "scores.json"])
+    report = json.loads((tmp_path / "scores.json").read_text())
+    sacrebleu = ["sacrebleu", files["reference"], "-i", files["hypothesis"], "-w", "10"]
+    for metric, language in (("bleu", ["-l", "en-zh"]), ("chrf", ["--chrf-lowercase"])):
+        flag = ["-lc"] if metric == "bleu" else []
+        expected = json.loads(run([*sacrebleu, "-m", metric, *language, *flag]).stdout)
+        assert report[expected["name"]]["score"] == pytest.approx(expected["score"])
+        assert report[expected["name"]]["signature"] == expected["signature"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -65,6 +106,7 @@ def test_equals_sacrebleu(files, tmp_path) -> None:
         ("short", "has 40 lines but the hypothesis"),
         ("empty", "the reference file .* is empty"),
         ("binary", "is not UTF-8 at byte 0"),
+        ("folder", "no such folder to write x.json to: .*nowhere"),
     ],
 )
 def test_wrong_input(files, change, message, tmp_path) -> None:
@@ -75,9 +117,10 @@ def test_wrong_input(files, change, message, tmp_path) -> None:
     elif change == "empty":
         files["reference"].write_text("")
         files["hypothesis"].write_text("")
-    else:
+    elif change == "binary":
         files["hypothesis"].write_bytes(b"\xff\n" * 40)
-    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--json", tmp_path / "x.json"]
+    folder = tmp_path / "nowhere" if change == "folder" else tmp_path
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--json", folder / "x.json"]
     result = run(command, check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
