@@ -78,9 +78,9 @@ choose_update_freq() {
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
   fi
   ((batch <= wanted)) ||
-    echo "note: one batch on every GPU is already more than the paper's update: lower MAX_TOKENS or NGPU"
+    echo "note: one batch on every GPU is already more than the recipe's update: lower MAX_TOKENS or NGPU"
   echo "effective batch: $MAX_TOKENS tokens x $NGPU GPU(s) x $NNODES machine(s) x" \
-    "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the paper's: $wanted"
+    "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the recipe's: $wanted"
 }
 
 # launch_training ARG...: fairseq-train on NGPU x NNODES processes that train one model.

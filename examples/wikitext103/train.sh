@@ -37,29 +37,38 @@ ALPHA=${ALPHA:-1}
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT and SMALL"
 
-loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
-[[ $CRITERION == rdrop ]] || loss=(--criterion cross_entropy)
+if [[ $MODEL == gpt ]]; then
+  loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
+  [[ $CRITERION == rdrop ]] || loss=(--criterion cross_entropy)
+else
+  loss=(--criterion rdrop_adaptive_loss --rdrop-alpha "$ALPHA")
+  [[ $CRITERION == rdrop ]] || loss=(--criterion adaptive_loss)
+  loss+=(--ddp-backend legacy_ddp) # as fairseq asks for adaptive_loss
+fi
 adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 0.0
   --lr-scheduler inverse_sqrt --warmup-init-lr 1e-07)
 if ((SMALL)); then
-  [[ $MODEL == gpt ]] || die "SMALL=1 is there for MODEL=gpt only"
   tokens=1024 UPDATES=${UPDATES:-400} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1024}
-  model=(--arch transformer_lm --share-decoder-input-output-embed --dropout 0.1
+  model=(--arch transformer_lm --dropout 0.1
     --decoder-layers 2 --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128
     --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --tokens-per-sample 128
     "${adam[@]}" --warmup-updates 100)
+  if [[ $MODEL == gpt ]]; then
+    model+=(--share-decoder-input-output-embed)
+  else
+    model+=(--adaptive-input --adaptive-input-cutoff 200,600 --adaptive-input-factor 2
+      --adaptive-softmax-cutoff 200,600 --adaptive-softmax-factor 2 --tie-adaptive-weights)
+  fi
 elif [[ $MODEL == gpt ]]; then
   tokens=256000 UPDATES=${UPDATES:-50000} LR=${LR:-5e-4} MAX_TOKENS=${MAX_TOKENS:-2000}
   model=(--arch transformer_lm_gpt --share-decoder-input-output-embed --dropout 0.1
     --tokens-per-sample 512 "${adam[@]}" --warmup-updates 4000)
 else
   tokens=73728 UPDATES=${UPDATES:-286000} LR=${LR:-1.0} MAX_TOKENS=${MAX_TOKENS:-3072}
-  loss=(--criterion rdrop_adaptive_loss --rdrop-alpha "$ALPHA")
-  [[ $CRITERION == rdrop ]] || loss=(--criterion adaptive_loss)
   model=(--arch transformer_lm_wiki103 --tokens-per-sample 3072
     --optimizer nag --clip-norm 0.1 --lr-scheduler cosine --t-mult 2 --lr-period-updates 270000
     --lr-shrink 0.75 --warmup-updates 16000 --warmup-init-lr 1e-07 --stop-min-lr 1e-09
-    --min-lr 0.0001 --ddp-backend legacy_ddp)
+    --min-lr 0.0001)
 fi
 check_launch
 require_number UPDATES 1

@@ -257,7 +257,7 @@ def test_training_arguments(tmp_path, settings, expected) -> None:
         assert found.get(name) == value, name
     assert ("--rdrop-alpha" in found) == (expected["--criterion"] == "rdrop")
     tokens = 32768 if "DATASET" in settings else 65536
-    assert f"= {tokens} tokens; the paper's: {tokens}" in result.stdout
+    assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
 
     # a second call goes on from the training's own checkpoint, with nothing reset
     (Path(found["--save-dir"]) / "checkpoint_last.pt").touch()

@@ -93,7 +93,7 @@ def test_hyper_parameters(fake, prepared, pair) -> None:  # noqa: F811
 def test_effective_batch(fake, prepared, gpus, machines, max_tokens) -> None:  # noqa: F811
     env = {**fake.env(gpus), "OUT": str(prepared), "NGPU": str(gpus)}
     result = script("train", "de-en", env={**env, "NNODES": str(machines), "MASTER_ADDR": "a"})
-    assert "update-freq 1 (computed) = 4096 tokens; the paper's: 4096" in result.stdout
+    assert "update-freq 1 (computed) = 4096 tokens; the recipe's: 4096" in result.stdout
     (call,) = fake.calls()
     assert option(call, "--max-tokens") == str(max_tokens)
 

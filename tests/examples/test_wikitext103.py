@@ -36,12 +36,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_small_from_text_to_perplexity(raw, tmp_path) -> None:
+@pytest.mark.parametrize("model", ["gpt", "adaptive"])
+def test_small_from_text_to_perplexity(raw, tmp_path, model) -> None:
     """The README's commands on tiny sizes; the word perplexity is the text's, not the pieces'."""
-    settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path}
+    settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path, "MODEL": model}
     script("prepare", RAW_DIR=raw, WORKERS=1, **settings)
     script("train", UPDATES=2, TRAIN_ARGS=TINY, **settings)
-    folder = tmp_path / "gpt.rdrop.1"
+    folder = tmp_path / f"{model}.rdrop.1"
     log = (folder / "train.log").read_text()
     assert "R-Drop: 2 passes, alpha 1," in log
     assert "num_updates 2 |" in log
@@ -145,7 +146,7 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
         assert found.get(name) == value, name
     assert ("--rdrop-alpha" in found) == (criterion == "rdrop")
     tokens = {"gpt": 256000, "adaptive": 73728}[model]
-    assert f"= {tokens} tokens; the paper's: {tokens}" in result.stdout
+    assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
     script("train", NGPU=8, **settings)
     (arguments,) = fake.calls("torchrun")
     assert options(arguments)["--update-freq"] == {"gpt": "16", "adaptive": "3"}[model]

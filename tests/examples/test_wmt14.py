@@ -305,7 +305,7 @@ def test_effective_batch(
     env |= {"NNODES": str(machines), "MASTER_ADDR": "first"}
     result = script("train", "en-de", env=env)
     assert f"update-freq {update_freq} (computed) = {effective} tokens" in result.stdout
-    assert "the paper's: 524288" in result.stdout
+    assert "the recipe's: 524288" in result.stdout
     assert ("note: one batch" in result.stdout) == (effective > 2 * 500_000)
     (call,) = fake.calls()
     assert option(call, "--update-freq") == str(update_freq)
