@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import rdrop_fairseq  # noqa: F401  (registers the criterion)
 
-from .conftest import ARCHS, BIN, PAIR, ROOT, run
+from .conftest import ARCHS, BIN, PAIR, ROBERTA, ROOT, run
 
 UPDATES = 10
 MAX_TOKENS = 2200
@@ -133,6 +133,27 @@ def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     assert f"Loaded checkpoint {tmp_path / 'checkpoint_last.pt'}" in resumed.output
     assert [int(line["num_updates"]) for line in resumed.logged] == [*range(updates + 1, 11)]
     assert_same_training(resumed, one_process)
+
+
+def test_classifier_is_validated_on_all_shards(pairs, tmp_path) -> None:
+    """--report-...: each process predicts a part, and the correlation is that of all of them.
+
+    Learning rate 0, so that one process and two validate the same model.
+    """
+    arguments = [pairs / "ratings", "--task", "sentence_prediction", *ROBERTA.split()]
+    arguments += ["--criterion", "rdrop_sentence_prediction", "--regression-target"]
+    arguments += ["--report-pearson-and-spearman", "--num-classes", "1", "--user-dir"]
+    arguments += [ROOT / "tests" / "gather_on_cpu", "--optimizer", "adam", "--lr", "0", "--max-update", "1"]
+    arguments += ["--num-workers", "0", "--log-format", "json", "--no-save"]
+    found = []
+    for processes in (1, 2):
+        result = launch(processes, *arguments, "--save-dir", tmp_path)
+        (line,) = re.findall(r"\| valid \| (\{.*\})$", result.stdout + result.stderr, re.M)
+        valid = json.loads(line)
+        assert valid["valid_pearson"] not in ("nan", "0")
+        found.append({name: valid[name] for name in valid if "loss" in name or "ear" in name})
+    assert found[0] == found[1]
+    assert found[0].keys() >= {"valid_loss", "valid_pearson", "valid_spearman"}
 
 
 # of each update, of each rank: the seeds of the dropout masks of two batches
