@@ -142,9 +142,10 @@ def test_classifier_is_validated_on_all_shards(pairs, tmp_path) -> None:
     """
     arguments = [pairs / "ratings", "--task", "sentence_prediction", *ROBERTA.split()]
     arguments += ["--criterion", "rdrop_sentence_prediction", "--regression-target"]
-    arguments += ["--report-pearson-and-spearman", "--num-classes", "1", "--user-dir"]
-    arguments += [ROOT / "tests" / "gather_on_cpu", "--optimizer", "adam", "--lr", "0", "--max-update", "1"]
-    arguments += ["--num-workers", "0", "--log-format", "json", "--no-save"]
+    arguments += ["--report-pearson-and-spearman", "--num-classes", "1"]
+    arguments += ["--user-dir", ROOT / "tests" / "gather_on_cpu", "--optimizer", "adam"]
+    arguments += ["--lr", "0", "--max-update", "1", "--num-workers", "0"]
+    arguments += ["--log-format", "json", "--no-save"]
     found = []
     for processes in (1, 2):
         result = launch(processes, *arguments, "--save-dir", tmp_path)
