@@ -17,7 +17,7 @@
 # Settings (environment variables):
 #   MAIN     the R-Drop setting that is compared with the baseline, default: alpha1
 #   RUNS     what to run                                    default: the study of README.md
-#   UPDATES  updates of each run but baseline-time          default: 1500
+#   UPDATES  updates of each run but baseline-time          default: 3000
 #   OUT      where to write                                 default: runs/low_resource
 #   and those of prepare.sh
 set -euo pipefail
@@ -27,7 +27,7 @@ recipe=low_resource/study
 source "$root/scripts/recipe.sh"
 here=$root/examples/low_resource
 MAIN=${MAIN:-alpha1}
-UPDATES=${UPDATES:-1500}
+UPDATES=${UPDATES:-3000}
 OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1

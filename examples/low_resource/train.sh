@@ -14,7 +14,7 @@
 #   CRITERION   rdrop, or baseline: fairseq's label_smoothed_cross_entropy; default: rdrop
 #   ALPHA       weight of R-Drop's KL term                  default: 1
 #   SEED        of parameters, batches and dropout          default: 1
-#   UPDATES     updates of training                         default: 1500
+#   UPDATES     updates of training                         default: 3000
 #   DROPOUT     rate of dropout                             default: 0.1
 #   TRAIN_ARGS  more arguments for fairseq-train            default: none
 set -euo pipefail
@@ -24,7 +24,7 @@ recipe=low_resource/train
 source "$root/scripts/recipe.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
-CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-1500}
+CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-3000}
 DROPOUT=${DROPOUT:-0.1} TRAIN_ARGS=${TRAIN_ARGS:-}
 
 case ${1:-} in
