@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import struct
+import traceback
 import typing
 from typing import Any
 
@@ -92,11 +93,28 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
             refused = re.search(r".*(GLOBAL \S+|got <class '.*'>)", str(error))
             if isinstance(error, pickle.UnpicklingError) and refused:
                 raise UsageError(_refusal(path, refused[0].strip())) from error
+            if isinstance(error, _BROKEN) and _was_read(error):
+                raise UsageError(_unusable(path, error)) from error
             if isinstance(error, _BROKEN) or re.search(_BROKEN_ARCHIVE, str(error)):
                 raise UsageError(_unreadable(path, error)) from error
             raise  # no memory, no permission, ...: not the file's fault
 
     return load_checkpoint_to_cpu
+
+
+def _was_read(error: Exception) -> bool:
+    """Whether the file was read, and the error came up over the settings that it holds."""
+    functions = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+    return bool(functions & {"convert_namespace_to_omegaconf", "overwrite_args_by_name"})
+
+
+def _unusable(path: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"{path} was read, but its settings cannot be used here. If it was trained with a task, "
+        "criterion or architecture of somebody's own, give their --user-dir; if you override "
+        f"settings (--model-overrides, arg_overrides), check their names. [{reason}]"
+    )
 
 
 def _unreadable(path: str, error: Exception) -> str:

@@ -21,9 +21,9 @@ import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
-    """The last ``count`` checkpoints by epoch or, if there are none, by update.
+    """The last ``count`` checkpoints by epoch or, if there are fewer, by update.
 
-    Exits with one sentence if there are fewer.
+    Exits with one sentence if there are fewer of those, too.
     """
     for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
         found = {

@@ -6,9 +6,8 @@ DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain 
 gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
 
   --bpe sentencepiece  spm.model: one sentencepiece model for both languages, on raw text
-  --bpe moses          codes: joint byte-pair codes of subword-nmt, on text whose punctuation is
-                       normalised and which is tokenised as Moses does (sacremoses), as in the
-                       papers that report tokenised BLEU
+  --bpe moses          codes: joint byte-pair codes of subword-nmt, on text that is tokenised as
+                       Moses does (sacremoses), as in the papers that report tokenised BLEU
 
 OUT is complete if it exists: it is written under another name and renamed.
 """
@@ -17,14 +16,12 @@ import argparse
 import gzip
 import io
 import itertools
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sentencepiece
-from text_files import InputError, command_line, parallel_map, read_lines, writing
+from text_files import InputError, command_line, parallel_map, read_lines, writing, writing_folder
 
 SPLITS = ("train", "valid", "test")
 
@@ -36,15 +33,15 @@ def convert(line: str) -> str:
     return _convert(line)
 
 
-def set_tokeniser(language: str, lowercase: bool) -> None:
+def set_tokeniser(language: str, normalise: bool, lowercase: bool) -> None:
     import sacremoses  # this and subword-nmt: of the extra "recipes"
 
     global _convert
-    normalise = sacremoses.MosesPunctNormalizer(language).normalize
+    normaliser = sacremoses.MosesPunctNormalizer(language)
     tokenise = sacremoses.MosesTokenizer(language).tokenize
 
     def _convert(line: str) -> str:
-        tokens = tokenise(normalise(line), return_str=True)
+        tokens = tokenise(normaliser.normalize(line) if normalise else line, return_str=True)
         return tokens.lower() if lowercase else tokens
 
 
@@ -119,7 +116,7 @@ def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) 
                 convert,
                 lines_of(text[f"{split}.{language}"]),
                 args.workers,
-                *(set_tokeniser, (language, args.lowercase)),
+                *(set_tokeniser, (language, args.normalise, args.lowercase)),
             )
             path = folder / f"{split}.tokens.{language}"
             write_lines(path, lines)
@@ -154,6 +151,9 @@ def main() -> None:
     parser.add_argument(
         "--bpe", choices=("sentencepiece", "moses"), default="sentencepiece", help="see above"
     )
+    parser.add_argument(
+        "--normalise", action="store_true", help="normalise punctuation first, moses only"
+    )
     parser.add_argument("--lowercase", action="store_true", help="lower-case text, moses only")
     parser.add_argument(
         "--character-coverage", type=float, default=1.0, help="of sentencepiece; default: 1"
@@ -163,8 +163,8 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
     args = parser.parse_args()
-    if args.lowercase and args.bpe != "moses":
-        parser.error("--lowercase goes with --bpe moses only")
+    if (args.lowercase or args.normalise) and args.bpe != "moses":
+        parser.error("--lowercase and --normalise go with --bpe moses only")
 
     if args.out.exists():
         parser.error(f"{args.out} is there already: remove it first")
@@ -178,10 +178,7 @@ def main() -> None:
                 missing.append(str(packed))
     if missing:
         parser.error(f"the corpus lacks {', '.join(missing)}")
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
+    with writing_folder(args.out) as unfinished:
         for name, path in corpus.items():
             if path.suffix == ".gz":
                 with gzip.open(path) as file:
@@ -189,10 +186,6 @@ def main() -> None:
                 corpus[name] = unfinished / name
         encode = encode_moses if args.bpe == "moses" else encode_sentencepiece
         encode(corpus, unfinished, args)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    os.rename(unfinished, args.out)
 
 
 if __name__ == "__main__":

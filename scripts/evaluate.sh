@@ -26,6 +26,8 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+recipe=evaluate
+source "$root/scripts/recipe.sh"
 BEAM=${BEAM:-5}
 LENPEN=${LENPEN:-1.0}
 MAX_TOKENS=${MAX_TOKENS:-4000}
@@ -34,12 +36,6 @@ POST_PROCESS=${POST_PROCESS:-sentencepiece}
 DETOKENISE=${DETOKENISE:-}
 GENERATE_ARGS=${GENERATE_ARGS:-}
 SCORE_ARGS=${SCORE_ARGS:-}
-
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "evaluate: $*" >&2
-  exit 1
-}
 
 positional=()
 out="" average="" reference="" baseline=""
@@ -76,8 +72,7 @@ compgen -G "$data/$SUBSET.*.bin" >/dev/null ||
 if [[ -z $(find "$data/" -name "$SUBSET.*.bin" -size +0) ]]; then
   die "the $SUBSET set in $data is empty"
 fi
-command -v fairseq-generate >/dev/null ||
-  die "fairseq-generate is not on PATH: run '. ${VENV:-.venv}/bin/activate' (scripts/setup.sh makes it)"
+require_program fairseq-generate
 
 python "$root/scripts/check_dictionary.py" "$data" "$checkpoint" || exit 1
 
@@ -122,4 +117,5 @@ mv "$out/ref.txt.tmp" "$out/ref.txt"
 
 # shellcheck disable=SC2086  # SCORE_ARGS is several arguments
 python "$root/scripts/score.py" --hypothesis "$out/hyp.txt" --reference "$out/ref.txt" \
-  --json "$out/scores.json" ${baseline:+--baseline "$baseline"} $SCORE_ARGS
+  --setting "checkpoints=${average:-1}" --setting "beam=$BEAM" --setting "lenpen=$LENPEN" \
+  --setting "generate_args=$GENERATE_ARGS" --json "$out/scores.json" ${baseline:+--baseline "$baseline"} $SCORE_ARGS

@@ -10,7 +10,7 @@ evaluate_translation() {
   require_number AVERAGE 0
   [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
   [[ -f $run/checkpoint_last.pt ]] || die "no checkpoints in $run: run train.sh first, with the same OUT and RUN"
-  bpe=$(sed -n 's/.*bpe=\([a-z]*\).*/\1/p' "$OUT/prepare.settings")
+  bpe=$(sed -n 's/.*bpe=\([a-z]*\).*/\1/p' "$OUT/pieces.settings")
   export POST_PROCESS=sentencepiece DETOKENISE="" BEAM LENPEN SCORE_ARGS
   if [[ $bpe == moses ]]; then
     POST_PROCESS=subword_nmt DETOKENISE=$target

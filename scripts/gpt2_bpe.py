@@ -21,6 +21,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from text_files import command_line, writing
 from tqdm import tqdm
 
 if TYPE_CHECKING:
@@ -133,20 +134,18 @@ def convert(lines: Iterable[str], function: functools.partial, workers: int) -> 
 
 def convert_file(source: Path, output: Path, function: functools.partial, workers: int) -> None:
     """Write ``function`` of each line of ``source`` to ``output``."""
-    unfinished = output.with_name(output.name + ".tmp")
     # newline: only \n ends a line, not a stray carriage return
     with (
         source.open(encoding="utf-8", newline="\n") as lines,
-        unfinished.open("w", encoding="utf-8", newline="\n") as converted,
+        writing(output) as (converted,),
         tqdm(desc=source.name, unit=" lines", disable=None) as bar,
     ):
         try:
             for line in convert(lines, function, workers):
-                converted.write(line + "\n")
+                converted.write(f"{line}\n".encode())
                 bar.update()
         except UnicodeDecodeError:
             sys.exit(f"gpt2_bpe: {source} is not UTF-8 at line {bar.n + 1} or later")
-    os.replace(unfinished, output)
 
 
 def main() -> None:
@@ -194,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

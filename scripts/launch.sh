@@ -1,10 +1,11 @@
-# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154  # the caller sets the variables
 # Sourced by the train.sh of every recipe: starts fairseq-train on one or more GPUs of one or
 # more machines, with fairseq's own distributed engine under torchrun.
 #
 #   source scripts/recipe.sh && source scripts/launch.sh
 #   check_launch                           refuses what would train wrongly; sets the defaults
-#   choose_update_freq TOKENS              sets UPDATE_FREQ so that an update has TOKENS tokens
+#   choose_update_freq TOKENS              sets UPDATE_FREQ so that an update has TOKENS tokens,
+#                                          and launch_settings, for keep_settings
 #   launch_training fairseq-train's arguments
 #
 # Settings (environment variables):
@@ -66,14 +67,17 @@ check_launch() {
 }
 
 # choose_update_freq TOKENS: sets UPDATE_FREQ, unless it is set, to the smallest number with
-# which an update over all GPUs has at least TOKENS tokens; prints what an update then has
+# which an update over all GPUs has at least TOKENS tokens; prints what an update then has.
+# Sets launch_settings to what of the settings above changes the model. The number of GPUs does not
 choose_update_freq() {
   local wanted=$1 batch chosen="computed"
+  launch_settings=$TRAIN_ARGS
   require_number MAX_TOKENS 1
   batch=$((MAX_TOKENS * NGPU * NNODES))
   if [[ -n ${UPDATE_FREQ:-} ]]; then
     require_number UPDATE_FREQ 1
     chosen="as set"
+    launch_settings+=" --tokens-in-update $((batch * UPDATE_FREQ))"
   else
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
   fi

@@ -8,9 +8,9 @@ exists: it is written under another name and renamed.
 
 import argparse
 import os
-import shutil
 from pathlib import Path
 
+from text_files import command_line, writing_folder
 from tokenizers import ByteLevelBPETokenizer
 
 
@@ -32,16 +32,13 @@ def main() -> None:
     missing = [str(path) for path in args.text if not path.is_file()]
     if missing:
         parser.error(f"no such file: {', '.join(missing)}")
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train([str(path) for path in args.text], vocab_size=args.size, show_progress=False)
-    vocabulary, merges = tokenizer.save_model(str(unfinished))
-    os.rename(vocabulary, unfinished / "encoder.json")
-    os.rename(merges, unfinished / "vocab.bpe")
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        vocabulary, merges = tokenizer.save_model(str(unfinished))
+        os.rename(vocabulary, unfinished / "encoder.json")
+        os.rename(merges, unfinished / "vocab.bpe")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

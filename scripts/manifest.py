@@ -13,7 +13,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from text_files import InputError, command_line, writing
+from text_files import InputError, command_line, setting, writing
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = ("mtdata", "sacremoses", "sentencepiece", "subword-nmt", "ve-fairseq")
@@ -38,14 +38,6 @@ def name_of(path: Path, folder: Path) -> str:
     """The path relative to the folder, or only the name of what lies elsewhere."""
     path, folder = path.resolve(), folder.resolve()
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
-
-
-def setting(note: str) -> tuple[str, str]:
-    """NAME=VALUE in two."""
-    name, separator, value = note.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {note!r}")
-    return name, value
 
 
 def main() -> None:

@@ -10,6 +10,13 @@
 #
 # The caller sets root, recipe, pair, source, target, OUT, RAW_DIR, ARCHIVES, WORKERS.
 
+# keep_stage_settings NAME PRODUCT SETTINGS: with what PRODUCT and all that follows from it is made
+keep_stage_settings() {
+  [[ -e $2 ]] || rm -f "$OUT/$1.settings"
+  keep_settings "$OUT/$1.settings" "$3" \
+    "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of clean, pieces, data-bin, manifest.json"
+}
+
 # list_archives: fills the arrays below with the lines of the table that the pair needs
 list_archives() {
   splits=() corpora=() archives=() members=() checksums=() addresses=()

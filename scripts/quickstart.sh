@@ -18,14 +18,10 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+recipe=quickstart
+source "$root/scripts/recipe.sh"
 VENV=${VENV:-$root/.venv}
 updates=1000 alpha=1 seed=1 out=$root/runs/quickstart compare=false
-
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
-die() {
-  echo "quickstart: $*" >&2
-  exit 1
-}
 
 while (($#)); do
   case $1 in

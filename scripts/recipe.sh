@@ -27,17 +27,32 @@ require_program() {
   done
 }
 
-# keep_settings FILE SETTINGS: what FILE says of an earlier run must be SETTINGS
+# keep_settings FILE SETTINGS REMEDY: what FILE says of an earlier run must be SETTINGS;
+# REMEDY is what the user can do otherwise
 keep_settings() {
-  local file=$1 now=$2 changes
+  local file=$1 now=$2 remedy=$3 changes apart='s/ /\n/g'
+  [[ $now != *" --"* ]] || apart='s/ --/\n--/g' # a flag with its value
   if [[ -f $file ]]; then
-    changes=$(diff <(tr ' ' '\n' <"$file") <(tr ' ' '\n' <<<"$now") | grep '^[<>]' | tr '\n' ' ') || true
+    changes=$(diff <(sed "$apart" "$file") <(sed "$apart" <<<"$now") | grep '^[<>]' | tr '\n' ' ') || true
     [[ -z $changes ]] ||
-      die "$(dirname "$file") was made with other settings (< then, > now): ${changes% }; set OUT to another folder, or remove it"
+      die "$(dirname "$file") was made with other settings (< then, > now): ${changes% }; $remedy"
   fi
   mkdir -p "$(dirname "$file")"
   echo "$now" >"$file.tmp.$HOSTNAME.$$" # other machines may write it, too
   mv "$file.tmp.$HOSTNAME.$$" "$file"
+}
+
+# is_trained RUN UPDATES: RUN has had as many updates. fairseq-train does not see that: started
+# again after its last update, it does one more
+is_trained() {
+  [[ -f $1/updates ]] && (($(<"$1/updates") >= $2)) || return 1
+  echo "$1 is trained already, $(<"$1/updates") updates"
+}
+
+# mark_trained RUN UPDATES
+mark_trained() {
+  echo "$2" >"$1/updates.tmp.$HOSTNAME.$$"
+  mv "$1/updates.tmp.$HOSTNAME.$$" "$1/updates"
 }
 
 # link TARGET NAME: NAME leads to the folder TARGET, unless it is there already

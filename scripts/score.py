@@ -14,13 +14,13 @@ only, not with BLEU as sacrebleu computes it.
 
 import argparse
 import json
-import os
 import re
 import sys
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
+from text_files import command_line, setting, writing
 
 
 def read(path: Path, what: str) -> list[str]:
@@ -106,6 +106,19 @@ def compare(
     return comparison
 
 
+def other_settings(settings: dict[str, str], baseline: Path) -> list[str]:
+    """In what a baseline was made otherwise, by the scores.json beside it, if there is one."""
+    try:
+        theirs = json.loads((baseline.parent / "scores.json").read_text())["settings"]
+    except (FileNotFoundError, KeyError, ValueError):
+        return []
+    return [
+        f"{name} {theirs[name]!r}, here {value!r}"
+        for name, value in settings.items()
+        if name in theirs and theirs[name] != value
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -122,6 +135,14 @@ def main() -> None:
     )
     parser.add_argument(
         "--compound-split", metavar="LANGUAGE", help="add the same with hyphens taken apart"
+    )
+    parser.add_argument(
+        "--setting",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how the hypothesis was made: kept in the json, compared with the baseline's",
     )
     parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
     args = parser.parse_args()
@@ -157,7 +178,12 @@ def main() -> None:
             )
             report[name] = values
             print(f"{name} {values['score']:.2f} (not sacreBLEU)\n  {name}|{values['signature']}")
+    settings = dict(args.setting)
+    if settings:
+        report["settings"] = settings
     if "baseline" in texts:
+        if differences := other_settings(settings, args.baseline):
+            print(f"note: the baseline was made with {'; '.join(differences)}")
         report["paired_bootstrap"] = compare(**texts, language=args.language, **case)
         for name, values in report["paired_bootstrap"].items():
             print(
@@ -166,10 +192,9 @@ def main() -> None:
             )
             print(f"  {name}|{values['signature']}")
     if args.json:
-        unfinished = args.json.with_name(args.json.name + ".tmp")
-        unfinished.write_text(json.dumps(report, indent=2) + "\n")
-        os.replace(unfinished, args.json)
+        with writing(args.json) as (file,):
+            file.write(json.dumps(report, indent=2).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -1,8 +1,10 @@
 """Lines in, lines out: what the scripts that handle corpora share."""
 
+import argparse
 import itertools
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,14 @@ def command_line(main: Callable[[], None]) -> None:
         sys.exit(f"{name}: {where}{error.strerror or error}; nothing was left half-written")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """The type of an argument NAME=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
@@ -71,6 +81,23 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
         raise
     for path, final in zip(unfinished, paths, strict=True):
         os.replace(path, final)
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill under another name, which gets its own when it is complete.
+
+    On any error, a full disk among them, nothing is left.
+    """
+    unfinished = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    os.rename(unfinished, folder)
 
 
 def parallel_map(

@@ -156,6 +156,22 @@ def test_unreadable_files(build, tmp_path: Path, kind: str) -> None:
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
 
 
+@pytest.mark.parametrize("what", ["task", "criterion"])
+def test_settings_of_somebody_elses(build, tmp_path: Path, what: str) -> None:
+    """A whole file is not called broken because of what its settings name."""
+    state = old_checkpoint(build("transformer").model)
+    setattr(state["args"], what, f"rdrop_{what}")  # as R-Drop's authors have called theirs
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(UsageError, match=rf"model\.pt was read, but .* --user-dir.*rdrop_{what}"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "model.pt"))
+
+
+def test_override_of_a_setting_that_is_not_there(trained) -> None:
+    path = str(trained[0] / "checkpoint_last.pt")
+    with pytest.raises(UsageError, match=r"was read, but .*check their names.*nothere"):
+        checkpoint_utils.load_checkpoint_to_cpu(path, {"generation": {"nothere": {"a": 1}}})
+
+
 def test_other_errors_are_not_blamed_on_the_file(build, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "model.pt"
     torch.save(old_checkpoint(build("transformer").model), path)

@@ -8,10 +8,11 @@ it exists: it is written under another name and renamed.
 """
 
 import argparse
-import os
-import shutil
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, writing_folder  # scripts/text_files.py
 
 # name, configuration, column of the document, column of the summary
 DATASETS = {
@@ -42,16 +43,13 @@ def main() -> None:
             f"export_dataset: cannot load {name} ({reason}): give RAW_DIR with "
             "{train,val,test}.{source,target}, or a machine that reaches huggingface.co"
         )
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for split, theirs in SPLITS.items():
-        for side, column in (("source", document), ("target", summary)):
-            with (unfinished / f"{split}.{side}").open("w", encoding="utf-8") as lines:
-                lines.writelines(" ".join(text.split()) + "\n" for text in data[theirs][column])
-        print(f"{split}: {len(data[theirs])} pairs")
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        for split, theirs in SPLITS.items():
+            for side, column in (("source", document), ("target", summary)):
+                with (unfinished / f"{split}.{side}").open("w", encoding="utf-8") as lines:
+                    lines.writelines(" ".join(text.split()) + "\n" for text in data[theirs][column])
+            print(f"{split}: {len(data[theirs])} pairs")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

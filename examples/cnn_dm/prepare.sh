@@ -53,7 +53,7 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
 keep_settings "$OUT/prepare.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
-GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT"
+GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $OUT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
@@ -93,7 +93,7 @@ if ! [[ -d $OUT/bin ]]; then
     --destdir "$OUT/bin.tmp" --workers "$WORKERS" >"$OUT/preprocess.log" 2>&1 ||
     die "fairseq-preprocess failed; see $OUT/preprocess.log"
   if ! ((SMALL)); then # GPT-2's pieces are all in BART's dictionary
-    unknown=$(grep -o '[0-9.]*% replaced' "$OUT/preprocess.log" | sort -n | tail -n 1)
+    unknown=$(grep -o '[0-9.e-]*% replaced' "$OUT/preprocess.log" | sort -g | tail -n 1)
     awk -v unknown="${unknown%\%*}" 'BEGIN {exit unknown > 1}' ||
       die "$unknown by <unk>: $BART_DIR/dict.txt is not BART's dictionary"
   fi

@@ -163,7 +163,12 @@ def own_rows(name: str, folder: Path) -> dict[str, list[Row]]:
                 continue
             raise SystemExit(f"neither {paths[0]} nor {paths[1].name} exists; see --help")
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rows = [line.split("\t") for line in text.decode("utf-8").removesuffix("\n").split("\n")]
+        try:
+            lines = text.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            number = text.count(b"\n", 0, error.start) + 1
+            raise SystemExit(f"{path}, line {number}: not UTF-8, convert it (iconv)") from None
+        rows = [line.split("\t") for line in lines]
         width = len(splits["train"][0].sentences) + 1 if split != "train" else len(rows[0])
         for number, row in enumerate(rows, 1):
             if len(row) != width or width not in (2, 3):

@@ -127,7 +127,8 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67
 export PYTHONWARNINGS=ignore
 for seed in $SEED; do
   run=$runs/seed$seed
-  keep_settings "$run/settings" "$settings $launched"
+  keep_settings "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
+    "set OUT to another folder, or remove $run"
   if [[ -f $run/done ]]; then
     echo "$run is trained already"
     continue

@@ -54,16 +54,19 @@ if ((SMALL)); then
   generation='{"beam": 2, "max_len_b": 5}'
   MAX_UPDATE=${MAX_UPDATE:-6}
 fi
-MAX_TOKENS=${MAX_TOKENS:-$((tokens / (NGPU * NNODES)))} MAX_UPDATE=${MAX_UPDATE:-300000}
+world=$((NGPU * NNODES))
+MAX_TOKENS=${MAX_TOKENS:-$(((tokens + world - 1) / world))} MAX_UPDATE=${MAX_UPDATE:-300000}
 require_number MAX_UPDATE 1
 subwords=sentencepiece detokeniser=space
-if grep -qs bpe=moses "$OUT/prepare.settings"; then
+if grep -qs bpe=moses "$OUT/pieces.settings"; then
   subwords=subword_nmt detokeniser=moses
 fi
+best=(--eval-bleu --eval-bleu-args "$generation" --eval-bleu-remove-bpe "$subwords"
+  --eval-bleu-detok "$detokeniser" --best-checkpoint-metric bleu --maximize-best-checkpoint-metric)
+# fairseq cannot tokenise Chinese for BLEU: a whole sentence would be one word
+[[ $target != zh ]] || best=(--best-checkpoint-metric loss)
 choose_update_freq "$tokens"
 train_translation "$RUN" "${architecture[@]}" --share-all-embeddings --dropout "$DROPOUT" \
   --optimizer adam --adam-betas '(0.9,0.98)' --weight-decay 0.0001 \
   --lr "$LR" --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --warmup-init-lr 1e-07 \
-  "${saving[@]}" --eval-bleu --eval-bleu-args "$generation" \
-  --eval-bleu-remove-bpe "$subwords" --eval-bleu-detok "$detokeniser" \
-  --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
+  "${saving[@]}" "${best[@]}"

@@ -58,7 +58,7 @@ def comparison(system: Path, baseline: Path, name: str) -> dict | None:
     times = [(folder / "scores.json").stat().st_mtime for folder in (system, baseline)]
     if not kept.is_file() or kept.stat().st_mtime < max(times):
         texts = (read(path, "hypothesis") for path in (system / "hyp.txt", baseline / "hyp.txt"))
-        unfinished = kept.with_suffix(".tmp")
+        unfinished = kept.with_suffix(f".{os.getpid()}.tmp")  # studies may share a folder
         result = compare(*texts, read(system / "ref.txt", "reference"))
         unfinished.write_text(json.dumps(result, indent=2) + "\n")
         os.replace(unfinished, kept)
@@ -75,10 +75,11 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         losses = validations(run / "train.log")
         updates = int((run / "updates").read_text())
         at = updates if folder.name == "last" else min(losses, key=lambda n: losses[n]["loss"])
-        seconds = sum(map(float, (run / "cpu_seconds").read_text().split()))
+        seconds = (run / "cpu_seconds").read_text().split()
+        spent = "" if "unknown" in seconds else f"{sum(map(float, seconds)):.0f}"
         row = {
             **{"setting": setting, "seed": seed, "updates": updates},
-            **{"cpu_seconds": f"{seconds:.0f}", "checkpoint": folder.name, "at_update": at},
+            **{"cpu_seconds": spent, "checkpoint": folder.name, "at_update": at},
             **{"valid_loss": losses[at]["loss"], "valid_ppl": losses[at]["ppl"]},
         }
         for metric in ("BLEU", "chrF2"):
@@ -131,8 +132,13 @@ def markdown(table: list[dict[str, str]]) -> str:
                 cells += [difference(row, metric, baseline) for metric in ("BLEU", "chrF2")]
             lines.append(cells)
         if len(found) > 1:
-            means = {n: statistics.fmean(float(row[n]) for row in found) for n in names[2:]}
-            cells = [setting, "mean", f"{means['updates']:.0f}", f"{means['cpu_seconds']:.0f}"]
+            means = {
+                name: statistics.fmean(float(row[name]) for row in found)
+                for name in names[2:]
+                if all(row[name] for row in found)
+            }
+            cells = [setting, "mean", f"{means['updates']:.0f}"]
+            cells.append(f"{means['cpu_seconds']:.0f}" if "cpu_seconds" in means else "")
             cells += [f"{means['at_update']:.0f}", f"{means['valid_loss']:.3f}"]
             cells += [f"{means['BLEU']:.2f}", f"{means['chrF2']:.2f}"]
             lines.append(cells + [""] * (len(head) - len(cells)))
@@ -150,7 +156,7 @@ def main() -> None:
     table = rows(args.runs, args.main)
     if not table:
         sys.exit(f"results: {args.runs} holds no scored run (SETTING.SEED/best/scores.json)")
-    unfinished = args.out.with_name(args.out.name + ".tmp")
+    unfinished = args.out.with_name(f"{args.out.name}.{os.getpid()}.tmp")
     lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in table)]
     unfinished.write_text("\n".join(lines) + "\n")
     os.replace(unfinished, args.out)

@@ -15,11 +15,12 @@ not on a random generator, so that everyone gets the same one.
 import argparse
 import gzip
 import hashlib
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, writing_folder  # scripts/text_files.py
 
 SPLITS = ("test", "valid", "train")  # in the order in which they choose their documents
 MAX_WORDS = 80
@@ -142,22 +143,19 @@ def main() -> None:
     raw = read_pairs(args.raw, args.languages)
     sets = split(cleaned(raw, dropped), sizes, dropped)
 
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name, pairs in sets.items():
-        for side, language in enumerate(args.languages):
-            text = "".join(f"{pair[side]}\n" for pair in pairs)
-            (unfinished / f"{name}.{language}.gz").write_bytes(
-                gzip.compress(text.encode(), mtime=0)
-            )
-    rows = [("raw", len(raw)), *((f"dropped: {rule}", n) for rule, n in dropped.items())]
-    rows += [(name, len(sets[name])) for name in reversed(SPLITS)]
-    table = "".join(f"{name}\t{count}\n" for name, count in rows)
-    (unfinished / "counts.tsv").write_text(table)
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        for name, pairs in sets.items():
+            for side, language in enumerate(args.languages):
+                text = "".join(f"{pair[side]}\n" for pair in pairs)
+                (unfinished / f"{name}.{language}.gz").write_bytes(
+                    gzip.compress(text.encode(), mtime=0)
+                )
+        rows = [("raw", len(raw)), *((f"dropped: {rule}", n) for rule, n in dropped.items())]
+        rows += [(name, len(sets[name])) for name in reversed(SPLITS)]
+        table = "".join(f"{name}\t{count}\n" for name, count in rows)
+        (unfinished / "counts.tsv").write_text(table)
     print(table, end="")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

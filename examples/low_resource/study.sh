@@ -31,7 +31,8 @@ UPDATES=${UPDATES:-3000}
 OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
-  baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1}
+  baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1
+  $MAIN-every2:1 $MAIN-every5:1 $MAIN-passes3:1}
 export OUT
 
 case ${1:-} in
@@ -60,12 +61,18 @@ read_setting() {
 # cpu_seconds RUN: what its training has taken
 cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$OUT/runs/$1/cpu_seconds"; }
 
+# need_time RUN: it is trained, and how long that took is known
+need_time() {
+  [[ -f $OUT/runs/$1/updates ]] || die "baseline-time:${1##*.} needs ${1/./:} earlier in RUNS"
+  ! grep -q unknown "$OUT/runs/$1/cpu_seconds" ||
+    die "the time of $OUT/runs/$1 is not known, since it was interrupted: remove it, and run this again"
+}
+
 # start_baseline_time SEED: puts the baseline where it is to go on from
 start_baseline_time() {
-  local new=$OUT/runs/baseline-time.$1 run
-  for run in "baseline.$1" "$MAIN.$1"; do
-    [[ -f $OUT/runs/$run/updates ]] || die "baseline-time:$1 needs ${run/./:} earlier in RUNS"
-  done
+  local new=$OUT/runs/baseline-time.$1
+  need_time "baseline.$1"
+  need_time "$MAIN.$1"
   [[ -d $new ]] && return
   rm -rf "$new.tmp"
   mkdir "$new.tmp"
@@ -82,6 +89,7 @@ for item in $RUNS; do # all of them before the first is trained
   read_setting "${item%:*}"
 done
 bash "$here/prepare.sh"
+keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to another folder"
 
 for item in $RUNS; do
   setting=${item%:*} seed=${item#*:}
@@ -93,7 +101,8 @@ for item in $RUNS; do
   fi
   env "${variables[@]}" bash "$here/train.sh"
   env "${variables[@]}" bash "$here/evaluate.sh"
-  python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv" >"$OUT/results.md"
+  python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv" >"$OUT/results.md.$$"
+  mv "$OUT/results.md.$$" "$OUT/results.md"
 done
 cat "$OUT/results.md"
 echo "results in $OUT/results.tsv and $OUT/results.md"

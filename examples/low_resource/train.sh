@@ -6,7 +6,8 @@
 #
 # Writes to $OUT/runs/$RUN: checkpoint_best.pt (the lowest valid loss, which is the plain
 # criterion's for baseline and R-Drop alike), checkpoint_last.pt, train.log, and cpu_seconds,
-# user and system time of fairseq-train, a line each time that it ran.
+# user and system time of fairseq-train, a line each time that it ran ("unknown" if this script
+# was killed).
 #
 # Settings (environment variables):
 #   RUN         name of the run                             default: none, must be given
@@ -47,10 +48,9 @@ require_program fairseq-train
 
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
-keep_settings "$run/train.settings" "$settings"
-if [[ -f $run/updates ]] && (($(<"$run/updates") >= UPDATES)); then
-  (($(<"$run/updates") == UPDATES)) ||
-    die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
+keep_settings "$run/train.settings" "$settings" "set RUN to another name, or remove $run"
+if is_trained "$run" "$UPDATES"; then
+  (($(<"$run/updates") == UPDATES)) || die "that is more than UPDATES=$UPDATES: set another RUN"
   exit 0
 fi
 
@@ -59,8 +59,11 @@ fi
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
 export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore # one thread: seconds of CPU time compare
 
+failed=0
+trap 'failed=1' INT TERM # fairseq-train ends by them, too: its time is recorded all the same
 echo "train: $RUN, up to update $UPDATES, in $run/train.log"
 TIMEFORMAT='%U %S'
+echo unknown >>"$run/cpu_seconds" # for now, and for good if this script is killed
 # shellcheck disable=SC2086  # settings is several arguments
 {
   time fairseq-train "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
@@ -72,8 +75,11 @@ TIMEFORMAT='%U %S'
     --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
     --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
     --cpu --num-workers 0 --log-format json --log-interval 20 >>"$run/train.log" 2>&1
-} 2>>"$run/cpu_seconds" || {
+} 2>"$run/time" || failed=1
+sed -i "\$s/.*/$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time")/" "$run/cpu_seconds"
+rm "$run/time"
+((!failed)) || {
   tail -n 1 "$run/train.log" >&2
-  die "fairseq-train failed; see $run/train.log"
+  die "fairseq-train failed or was stopped; see $run/train.log"
 }
-echo "$UPDATES" >"$run/updates.tmp" && mv "$run/updates.tmp" "$run/updates"
+mark_trained "$run" "$UPDATES"

@@ -7,10 +7,11 @@ another name and renamed.
 """
 
 import argparse
-import os
-import shutil
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, writing_folder  # scripts/text_files.py
 
 NAME, CONFIGURATION = "Salesforce/wikitext", "wikitext-103-v1"
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -35,16 +36,13 @@ def main() -> None:
             f"export_dataset: cannot load {NAME} ({reason}): give RAW_DIR with "
             "wiki.{train,valid,test}.tokens, or a machine that reaches huggingface.co"
         )
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for split, theirs in SPLITS.items():
-        with (unfinished / f"wiki.{split}.tokens").open("w", encoding="utf-8") as lines:
-            # a row is a line; its newline comes with it unless the line is empty
-            lines.writelines(text.rstrip("\n") + "\n" for text in data[theirs]["text"])
-        print(f"{split}: {len(data[theirs])} lines")
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        for split, theirs in SPLITS.items():
+            with (unfinished / f"wiki.{split}.tokens").open("w", encoding="utf-8") as lines:
+                # a row is a line; its newline comes with it unless the line is empty
+                lines.writelines(text.rstrip("\n") + "\n" for text in data[theirs]["text"])
+            print(f"{split}: {len(data[theirs])} lines")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -38,7 +38,8 @@ corpus=${RAW_DIR:-$OUT/raw}
 if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --out "$corpus"
 fi
-keep_settings "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR"
+keep_settings "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
+  "set OUT to another folder, or remove $OUT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 text=$corpus

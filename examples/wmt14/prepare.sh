@@ -64,9 +64,11 @@ require_number MAX_WORDS 1
 require_number WORKERS 1
 require_program python fairseq-preprocess
 
-settings="pair=$pair source=$SOURCE bpe=$BPE vocab_size=$VOCAB_SIZE max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
-[[ $SOURCE == archives ]] || settings+=" mtdata=${MTDATA_IDS// /,}"
-keep_settings "$OUT/prepare.settings" "$settings"
+cleaning="pair=$pair source=$SOURCE max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
+[[ $SOURCE == archives ]] || cleaning+=" mtdata=${MTDATA_IDS// /,}"
+subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
+keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
+keep_stage_settings pieces "$OUT/pieces" "$subwords"
 mkdir -p "$OUT/corpora" "$OUT/clean"
 
 # training text by mtdata
@@ -113,9 +115,11 @@ stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/clean_corpus.p
 for split in valid test; do
   stage "$split" "$OUT/clean/$split.$target" copy_split "$split"
 done
+options=(--sample 10000000)
+[[ $BPE != moses ]] || options=(--normalise)
 stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus "$OUT/clean" \
-  --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" --sample 10000000 \
+  --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
   --workers "$WORKERS" --out "$OUT/pieces"
 stage "binarise" "$OUT/data-bin" binarise
-stage "manifest" "$OUT/manifest.json" write_manifest "$settings" ${raw[@]+"${raw[@]}"}
+stage "manifest" "$OUT/manifest.json" write_manifest "$cleaning $subwords" ${raw[@]+"${raw[@]}"}
 echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"

@@ -147,6 +147,10 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
         impl, reason = choose_impl(model, self.rdrop_impl)
         logger.info(f"{settings}; impl {impl} ({reason})")
+        if self.rdrop_impl == "linear":
+            # it can be had. When fairseq looks for a NaN, it hooks into every module, and the
+            # loss must not refuse that step
+            self.rdrop_impl = "auto"
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -152,12 +152,12 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
             metrics.log_scalar("rdrop_mse", total["rdrop_mse"] / sentences, sentences, round=4)
 
     def logging_outputs_can_be_summed(self) -> bool:
-        """False where the predictions themselves are logged (--report-...).
+        """False where the predictions themselves are logged: in validation with --report-...
 
         fairseq's criterion says True, and validation by several processes then fails when it
         tries to add up lists.
         """
-        return not self.keep_pred_and_targ
+        return self.training or not self.keep_pred_and_targ
 
 
 def regression_rdrop_loss(
@@ -252,8 +252,12 @@ def _label_names(labels: Dictionary) -> list[str]:
 
 
 def _check_labels_on_disk(folder: str, labels: Dictionary) -> None:
-    """Raise UsageError for a label that dict.txt lacks, before fairseq trains on it as -1."""
-    splits = sorted(name[:-4] for name in os.listdir(folder) if name.endswith(".idx"))
+    """Raise UsageError for a label that dict.txt lacks, before fairseq trains on it as -1.
+
+    A test set may have none: it is not looked at.
+    """
+    names = sorted(name[:-4] for name in os.listdir(folder) if name.endswith(".idx"))
+    splits = [name for name in names if not name.startswith("test")]
     for split in splits:
         dataset = data_utils.load_indexed_dataset(os.path.join(folder, split), labels)
         for row, label in enumerate(dataset):

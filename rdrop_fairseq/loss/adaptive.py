@@ -268,11 +268,13 @@ class _SymmetricKL(torch.autograd.Function):
         m = len(lprobs)
         prior = lprobs.new_zeros(lprobs.shape[:-1]) if prior is None else prior
         probs = (lprobs + prior.unsqueeze(-1)).exp_()
-        gradient = torch.zeros_like(lprobs) if ctx.needs_input_grad[0] else None
+        gradient = torch.zeros_like(lprobs) if any(ctx.needs_input_grad) else None
         kl = 0.0
         for i, j in combinations(range(m), 2):
             log_ratio = lprobs[i] - lprobs[j]
             log_ratio += (prior[i] - prior[j]).unsqueeze(-1)
+            # where both are -inf: no difference
+            log_ratio.nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
             difference = probs[i] - probs[j]
             with torch.autocast(lprobs.device.type, enabled=False):  # it would round the KL
                 kl = kl + vecdot(difference, log_ratio)

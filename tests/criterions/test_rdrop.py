@@ -9,6 +9,7 @@ import pytest
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.logging import metrics
+from fairseq.nan_detector import NanDetector
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import reference_rdrop_loss
@@ -344,3 +345,13 @@ def test_a_tensor_that_is_not_a_batch(build) -> None:
     sample = {**built.sample, "net_input": {**built.sample["net_input"], "odd": torch.zeros(1, 3)}}
     with pytest.raises(UsageError, match=r"net_input\['odd'\].*\(1, 3\)"):
         step(built.criterion("rdrop"), built.model, sample)
+
+
+def test_nan_is_looked_for_under_the_linear_impl(build) -> None:
+    """After a NaN fairseq's trainer runs the step again with a hook in every module."""
+    built = build("transformer", "--dropout 0.1")
+    criterion = built.criterion("rdrop", rdrop_impl="linear")
+    first = step(criterion, built.model, built.sample)
+    with NanDetector(built.model):
+        again = step(criterion, built.model, built.sample)
+    torch.testing.assert_close(again.loss, first.loss, rtol=1e-5, atol=0)

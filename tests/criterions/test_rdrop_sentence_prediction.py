@@ -238,8 +238,10 @@ def test_metrics_are_those_of_the_predictions(built) -> None:
 
 def test_predictions_are_gathered_not_added_up(built) -> None:
     """Several processes must not add up lists of predictions, as fairseq's criterion would."""
-    assert built("--report-mcc").criterion.logging_outputs_can_be_summed() is False
-    assert built().criterion.logging_outputs_can_be_summed() is True
+    for flags, of_validation in (("--report-mcc", False), ("", True)):
+        criterion = built(flags).criterion
+        assert criterion.train().logging_outputs_can_be_summed() is True  # holds no predictions
+        assert criterion.eval().logging_outputs_can_be_summed() is of_validation
 
 
 @pytest.mark.parametrize("flags", ["", "--regression-target"])
@@ -338,6 +340,18 @@ def test_a_label_the_dictionary_lacks(relabelled) -> None:
     cfg = configured(data, "")
     with pytest.raises(UsageError, match=r"label/valid: row 160 has <unk>.*labels (0, 1|1, 0) of"):
         tasks.setup_task(cfg.task).build_criterion(cfg.criterion)
+
+
+def test_a_test_set_needs_no_labels(relabelled, tmp_path) -> None:
+    labels = ["0", "1"] * 80
+    data = relabelled(labels, labels)
+    (tmp_path / "test").write_text("-1\n" * 160)
+    command = ["fairseq-preprocess", "--only-source", "--destdir", tmp_path / "label"]
+    run([*command, "--srcdict", data / "label" / "dict.txt", "--testpref", tmp_path / "test"])
+    for path in (tmp_path / "label").glob("test.*"):
+        shutil.copy(path, data / "label")
+    cfg = configured(data, "")
+    tasks.setup_task(cfg.task).build_criterion(cfg.criterion)
 
 
 def test_reports_need_numbers_as_labels(relabelled) -> None:

@@ -290,6 +290,60 @@ def test_parameters_that_are_not_trained() -> None:
     assert made.softmax.tail[1][0].weight.grad.any()
 
 
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("trained", ["head", "tail"])
+def test_only_one_cluster_is_trained(trained, reduction) -> None:
+    """The rest of the model frozen, the features too."""
+    gradients = []
+    for impl in ("fused", "eager"):
+        made = make()
+        made.softmax.requires_grad_(False)
+        module = made.softmax.head if trained == "head" else made.softmax.tail[1]
+        module.requires_grad_(True)
+        made.features = made.features.detach()
+        loss_of(made, impl=impl, reduction=reduction).objective.sum().backward()
+        gradients.append([parameter.grad for parameter in module.parameters()])
+    assert_close(*gradients)
+
+
+class Masked(nn.Module):
+    """A projection in which one symbol is impossible."""
+
+    def __init__(self, projection: nn.Module, symbol: int) -> None:
+        super().__init__()
+        self.projection, self.symbol = projection, symbol
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = self.projection(features)
+        masked = torch.zeros(logits.size(-1), dtype=torch.bool)
+        masked[self.symbol] = True
+        return logits.masked_fill(masked, -torch.inf)
+
+
+@pytest.mark.parametrize("kl", ["exact", "target"])
+@pytest.mark.parametrize("where", ["head", "tail", "whole tail"])
+def test_impossible_symbols_add_nothing(where, kl) -> None:
+    made = make()
+    softmax = made.softmax
+    if where == "tail":
+        made.target[made.target == 12 + 3] = 12
+        softmax.tail[1] = Masked(softmax.tail[1], 3)
+    else:
+        made.target.clamp_(max=11)  # not in the second tail
+        made.target[made.target == 2] = 3
+        softmax.head = Masked(softmax.head, 2 if where == "head" else 8)
+    fused = results(made, kl=kl, impl="fused")
+    assert all(tensor.isfinite().all() for tensor in fused)
+    if kl == "exact":
+        cluster = cluster_log_probs(made.features, Layers(softmax.head, softmax.tail, [7, 12, 40]))
+        expected = reference_rdrop_loss(dense_log_probs(cluster), made.target, alpha=0.7)
+        assert_close(fused[:3], [expected.objective, expected.nll_loss, expected.kl])
+        gradients = torch.autograd.grad(expected.objective, made.leaves, torch.tensor(0.5))
+        assert_close(fused[3:], list(gradients))
+    else:
+        assert_close(fused, results(made, kl=kl, impl="eager"))
+
+
 def test_no_grad() -> None:
     made = make()
     expected = loss_of(made).objective
