@@ -349,7 +349,7 @@ def test_a_tensor_that_is_not_a_batch(build) -> None:
 
 def test_nan_is_looked_for_under_the_linear_impl(build) -> None:
     """After a NaN fairseq's trainer runs the step again with a hook in every module."""
-    built = build("transformer", "--dropout 0.1")
+    built = build("transformer_lm", "--dropout 0.1")
     criterion = built.criterion("rdrop", rdrop_impl="linear")
     first = step(criterion, built.model, built.sample)
     with NanDetector(built.model):
