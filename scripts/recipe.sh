@@ -30,8 +30,7 @@ require_program() {
 # keep_settings FILE SETTINGS REMEDY: what FILE says of an earlier run must be SETTINGS;
 # REMEDY is what the user can do otherwise
 keep_settings() {
-  local file=$1 now=$2 remedy=$3 changes apart='s/ /\n/g'
-  [[ $now != *" --"* ]] || apart='s/ --/\n--/g' # a flag with its value
+  local file=$1 now=$2 remedy=$3 changes apart='s/ \(--\|[A-Za-z_]*=\)/\n\1/g'
   if [[ -f $file ]]; then
     changes=$(diff <(sed "$apart" "$file") <(sed "$apart" <<<"$now") | grep '^[<>]' | tr '\n' ' ') || true
     [[ -z $changes ]] ||

@@ -62,8 +62,8 @@ done
 compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: run prepare.sh"
 
 # shards of another checkpoint, or searched otherwise, must not be mixed
-keep_settings "$DIR/settings" "$checkpoint $(stat -c '%s %Y' "$checkpoint") shards $SHARDS batch $BATCH_SIZE \
-beam $BEAM lenpen $LENPEN length $MIN_LEN to $MAX_LEN" "set DIR to another folder, or remove $DIR"
+keep_settings "$DIR/settings" "checkpoint=$checkpoint $(stat -c 'bytes=%s time=%Y' "$checkpoint") \
+shards=$SHARDS batch=$BATCH_SIZE beam=$BEAM lenpen=$LENPEN length=$MIN_LEN-$MAX_LEN" "set DIR to another folder, or remove $DIR"
 precision=(--fp16)
 ((!CPU)) || precision=(--cpu)
 documents=$(wc -l <"$OUT/raw/test.source")

@@ -49,10 +49,9 @@ require_program fairseq-train
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
 keep_settings "$run/train.settings" "$settings" "set RUN to another name, or remove $run"
-if is_trained "$run" "$UPDATES"; then
-  (($(<"$run/updates") == UPDATES)) || die "that is more than UPDATES=$UPDATES: set another RUN"
-  exit 0
-fi
+[[ ! -f $run/updates ]] || (($(<"$run/updates") <= UPDATES)) ||
+  die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
+! is_trained "$run" "$UPDATES" || exit 0
 
 # glibc gives large blocks back to the system and gets them anew, page by page, at every
 # update; to keep them makes updates on a CPU faster (README, Cost)

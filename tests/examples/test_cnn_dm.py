@@ -96,7 +96,7 @@ def test_small_from_text_to_rouge(raw, tmp_path) -> None:
 
     other = script("evaluate", **{**search, "BEAM": 1}, **settings, check=False)
     assert other.returncode == 1
-    assert "was made with other settings (< then, > now): < 2 > 1" in other.stderr
+    assert "(< then, > now): < beam=2 > beam=1; set DIR to another folder" in other.stderr
 
 
 @pytest.fixture(scope="module")
@@ -260,16 +260,24 @@ def test_training_arguments(tmp_path, settings, expected) -> None:
     assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
 
     # a second call goes on from the training's own checkpoint, with nothing reset
-    (Path(found["--save-dir"]) / "checkpoint_last.pt").touch()
+    save_dir = Path(found["--save-dir"])
+    (save_dir / "checkpoint_last.pt").touch()
+    assert "is trained already" in script("train", **settings).stdout
+    (save_dir / "updates").unlink()  # as if it had been stopped
     script("train", **settings)
     again = options(fake.calls(program)[1])
     assert found.keys() - again.keys() == {
         *("--restore-file", "--reset-optimizer", "--reset-dataloader", "--reset-meters"),
         "--reset-lr-scheduler",
     }
-    result = script("train", **{**settings, "LR": "1e-3"}, check=False)
-    assert result.returncode == 1
-    assert "was made with" in result.stderr
+    for name, value, message in (
+        ("LR", "1e-3", "> --lr 1e-3; set SAVE_DIR to another folder, or remove"),
+        ("TRAIN_ARGS", "--dropout 0.3", "> --dropout 0.3; set SAVE_DIR"),
+        ("UPDATE_FREQ", "2", "> --tokens-in-update "),
+    ):
+        result = script("train", **{**settings, name: value}, check=False)
+        assert result.returncode == 1
+        assert message in result.stderr
     assert len(fake.calls(program)) == 2
 
 

@@ -138,7 +138,11 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
     for name in ("prepare", "train", "evaluate"):
         script(name, **env)
     changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
-    assert {path.name for path in changed} <= {"prepare.settings", "train.settings"}
+    assert {path.name for path in changed} <= {
+        "prepare.settings",
+        "train.settings",
+        "evaluate.settings",
+    }
     user, system = map(float, (trial / "cpu_seconds").read_text().split())
     assert user + system > 1  # importing torch alone takes longer
     assert '"train_num_updates": "2"' in (trial / "train.log").read_text()
@@ -147,8 +151,17 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
         assert len((trial / which / "hyp.txt").read_text().splitlines()) == count
         assert json.loads((trial / which / "scores.json").read_text()).keys() >= {"BLEU", "chrF2"}
     for name, changes, message in (
-        ("prepare", {"VOCAB": "500"}, "made with other settings.*VOCAB=400.*VOCAB=500"),
-        ("train", {"ALPHA": "4"}, "trial was made with other settings"),
+        (
+            "prepare",
+            {"VOCAB": "500"},
+            "< VOCAB=400 > VOCAB=500; set OUT to another folder, or remove",
+        ),
+        (
+            "train",
+            {"ALPHA": "4"},
+            "trial was made with .*< --rdrop-alpha 3 > --rdrop-alpha 4; set RUN",
+        ),
+        ("evaluate", {"BEAM": "2"}, "< BEAM=1 > BEAM=2; remove .*best and .*last to score it anew"),
         ("train", {"UPDATES": "1"}, "has had 2 updates, more than UPDATES=1"),
     ):
         result = script(name, check=False, **{**env, **changes})
@@ -169,7 +182,7 @@ while (($#)); do
   shift
 done
 for ((i = 0; i < work; i++)); do :; done
-[[ ! -e $FAIL ]] || { echo "the trouble"; exit 1; }
+[[ ! -e $FAIL ]] || { eval "$(<"$FAIL")"; echo "the trouble"; exit 1; }
 valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
 printf "it | INFO | valid | $valid\\n" "$updates"
 cp "$data"/dict.*.txt "$folder/"
@@ -291,6 +304,30 @@ def test_study(fake) -> None:
     assert (fake.out / "results.tsv").read_text() == before
 
 
+def test_time_of_what_was_killed(fake) -> None:
+    """That of fairseq-train is known even then; if it is not, no equal time is claimed."""
+    env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
+    fake.fail.write_text("kill -9 $$")
+    assert script("study", check=False, **env).returncode == 1
+    fake.fail.unlink()
+    script("study", **env)
+    seconds = fake.out / "runs" / "baseline.1" / "cpu_seconds"
+    assert re.fullmatch(r"([0-9.]+ [0-9.]+\n){2}", seconds.read_text())
+
+    seconds.write_text(seconds.read_text().splitlines()[0] + "\nunknown\n")
+    result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
+    assert "the time of" in result.stderr.splitlines()[-1]
+    assert "baseline.1 is not known, since it was interrupted" in result.stderr
+    with (fake.out / "results.tsv").open() as file:
+        rows = {row["setting"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert rows["baseline"]["cpu_seconds"] == ""
+    assert rows["alpha1"]["cpu_seconds"] != ""
+
+    for changes in ({"UPDATES": "300"}, {"MAIN": "alpha5"}):  # baseline-time is that of another
+        result = script("study", check=False, **{**env, **changes})
+        assert "made with other settings" in result.stderr.splitlines()[-1]
+
+
 def test_study_that_fails_goes_on_later(fake) -> None:
     env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
     fake.fail.touch()
@@ -299,7 +336,8 @@ def test_study_that_fails_goes_on_later(fake) -> None:
     *_, cause, error = result.stderr.splitlines()
     assert cause == "the trouble"
     assert re.search(
-        r"low_resource/train: fairseq-train failed; see .*baseline\.1/train\.log", error
+        r"low_resource/train: fairseq-train failed or was stopped; see .*baseline\.1/train\.log",
+        error,
     )
     assert not (fake.out / "results.tsv").exists()
     fake.fail.unlink()

@@ -147,12 +147,14 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     assert ("--rdrop-alpha" in found) == (criterion == "rdrop")
     tokens = {"gpt": 256000, "adaptive": 73728}[model]
     assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
+    assert "is trained already" in script("train", NGPU=8, **settings).stdout
+    (tmp_path / "out" / f"{model}.{criterion}.1" / "updates").unlink()  # as if it had been stopped
     script("train", NGPU=8, **settings)
     (arguments,) = fake.calls("torchrun")
     assert options(arguments)["--update-freq"] == {"gpt": "16", "adaptive": "3"}[model]
-    result = script("train", ALPHA=2, UPDATES=10, check=False, **settings)
+    result = script("train", TRAIN_ARGS="--dropout 0.3", UPDATES=10, check=False, **settings)
     assert result.returncode == 1
-    assert "was made with" in result.stderr
+    assert "> --max-update 10 > --dropout 0.3; set SAVE_DIR to another folder" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,10 @@ def test_small_from_download_to_scores(server, tmp_path) -> None:
         if line[:2] == "=="
     ]
     other = script("prepare", "en-fr", env={**env, "VOCAB_SIZE": "600"}, check=False)
-    assert "(< then, > now): < vocab_size=500 > vocab_size=600; set OUT" in last_line(other)
+    assert (
+        "(< then, > now): < vocab_size=500 > vocab_size=600; set OUT to another folder, or"
+        in last_line(other)
+    )
 
     # train, and resume
     result = script("train", "en-fr", env={**env, "MAX_UPDATE": "2"})
@@ -103,7 +106,11 @@ def test_small_from_download_to_scores(server, tmp_path) -> None:
     assert "R-Drop: 2 passes, alpha 5" in (out / "rdrop" / "train.log").read_text()
     assert list((out / "rdrop" / "tensorboard").rglob("events*"))
     other = script("train", "en-fr", env={**env, "ALPHA": "3"}, check=False)
-    assert "< 5 > 3; set OUT" in last_line(other)
+    assert "< --rdrop-alpha 5 > --rdrop-alpha 3; set RUN to another name" in last_line(other)
+    last = (out / "rdrop" / "checkpoint_last.pt").read_bytes()
+    again = script("train", "en-fr", env={**env, "MAX_UPDATE": "4"})
+    assert "rdrop is trained already, 4 updates" in again.stdout
+    assert (out / "rdrop" / "checkpoint_last.pt").read_bytes() == last
 
     # as if a baseline had been evaluated
     (out / "baseline").mkdir()
@@ -279,6 +286,11 @@ def test_baseline_differs_in_the_criterion_alone(fake, prepared) -> None:
     script("train", "en-de", env=env)
     shutil.rmtree(prepared / "x")
     script("train", "en-de", env={**env, "CRITERION": "baseline"})
+    for changed in ({"TRAIN_ARGS": "--lr 1"}, {"UPDATE_FREQ": "2"}):
+        other = script(
+            "train", "en-de", env={**env, "CRITERION": "baseline", **changed}, check=False
+        )
+        assert "x was made with other settings" in last_line(other)
     ours, baseline = fake.calls()
     start = ours.index("--criterion")
     assert ours[start + 1 : start + 4] == ["rdrop", "--rdrop-alpha", "5"]
@@ -320,7 +332,7 @@ def test_evaluate_arguments(fake, prepared) -> None:
     (run_folder / "checkpoint_last.pt").touch()
     (run_folder / "checkpoint_best.pt").touch()
     shutil.copy(prepared / "data-bin" / "dict.de.txt", run_folder)
-    (prepared / "prepare.settings").write_text("bpe=moses\n")
+    (prepared / "pieces.settings").write_text("bpe=moses\n")
     (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
     (prepared / "clean").mkdir()
     (prepared / "clean" / "test.de").write_text("x\n")

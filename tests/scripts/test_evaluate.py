@@ -23,10 +23,18 @@ def test_checkpoint_to_scores(data, trained, tmp_path) -> None:
     log = (tmp_path / "generate.log").read_text()
     assert hypothesis[7] == re.search(r"^H-7\t\S+\t(.*)$", log, re.M)[1]
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores.keys() == {"BLEU", "chrF2", "TER"}
+    assert scores.keys() == {"BLEU", "chrF2", "TER", "settings"}
     assert result.stdout.splitlines()[0] == " ".join(
-        f"{name} {values['score']:.2f}" for name, values in scores.items()
+        f"{name} {values['score']:.2f}" for name, values in scores.items() if name != "settings"
     )
+    assert scores["settings"] == {
+        **{
+            "checkpoints": "1",
+            "beam": "2",
+            "lenpen": "1.0",
+            "generate_args": SHORT["GENERATE_ARGS"],
+        }
+    }
     assert not list(tmp_path.glob("*.tmp"))
     # the same files give the same scores when given to score.py by hand
     score = [sys.executable, ROOT / "scripts" / "score.py"]

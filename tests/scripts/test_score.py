@@ -58,6 +58,21 @@ def test_equals_sacrebleu(files, tmp_path) -> None:
     assert [path.name for path in tmp_path.glob("*.tmp")] == []
 
 
+def test_settings_of_the_search(files, tmp_path) -> None:
+    """They are kept; a baseline that was searched otherwise is pointed out."""
+    (tmp_path / "run").mkdir()
+    baseline = files["baseline"].rename(tmp_path / "run" / "hyp.txt")
+    command = [*SCORE, "--reference", files["reference"]]
+    of_baseline = ["--hypothesis", baseline, "--json", tmp_path / "run" / "scores.json"]
+    run([*command, *of_baseline, "--setting", "beam=4", "--setting", "lenpen=0.6"])
+    report = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert report["settings"] == {"beam": "4", "lenpen": "0.6"}
+    command += ["--hypothesis", files["hypothesis"], "--baseline", baseline]
+    for beam, note in (("5", True), ("4", False)):
+        result = run([*command, "--setting", f"beam={beam}"])
+        assert ("note: the baseline was made with beam '4', here '5'" in result.stdout) == note
+
+
 def test_tokenised_bleu(files, tmp_path) -> None:
     """Against sacrebleu on text that was tokenised and split by hand."""
     sides = {
