@@ -56,8 +56,8 @@ if ((SMALL)); then
   if [[ $MODEL == gpt ]]; then
     model+=(--share-decoder-input-output-embed)
   else
-    model+=(--adaptive-input --adaptive-input-cutoff 200,600 --adaptive-input-factor 2
-      --adaptive-softmax-cutoff 200,600 --adaptive-softmax-factor 2 --tie-adaptive-weights)
+    model+=(--adaptive-input --adaptive-input-cutoff '200,600' --adaptive-input-factor 2
+      --adaptive-softmax-cutoff '200,600' --adaptive-softmax-factor 2 --tie-adaptive-weights)
   fi
 elif [[ $MODEL == gpt ]]; then
   tokens=256000 UPDATES=${UPDATES:-50000} LR=${LR:-5e-4} MAX_TOKENS=${MAX_TOKENS:-2000}
