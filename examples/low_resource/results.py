@@ -5,10 +5,10 @@
 
 Writes a row per run and checkpoint (best: lowest valid loss; last), and prints those of the best
 checkpoints as a table in Markdown, with means over the seeds. p-values are sacrebleu's paired
-bootstrap against the baseline of the same seed with the same updates (vs_baseline) and with
-the same CPU time (vs_baseline_time), both with the same choice of checkpoint; the second is
-given for the main setting only, whose time it is. Comparisons are kept beside the scores, as
-comparison.SETTING.json, and not made again.
+bootstrap against the baseline of the same seed with the same updates (vs_baseline; for -long
+that is baseline-long) and with the same CPU time (vs_baseline_time), both with the same choice of
+checkpoint; the second is given for the main setting only, whose time it is. Comparisons are kept
+beside the scores, as comparison.SETTING.json, and not made again.
 """
 
 import argparse
@@ -86,9 +86,12 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
             row[metric] = f"{scores[metric]['score']:.2f}"
             row[f"{metric}_signature"] = scores[metric]["signature"]
         for name in BASELINES:
-            if setting in BASELINES or (name == "baseline-time" and setting != main):
+            other = name
+            if setting.endswith("-long") and name == "baseline":
+                other = "baseline-long"
+            if setting.startswith("baseline") or (name == "baseline-time" and setting != main):
                 continue
-            result = comparison(folder, runs / f"{name}.{seed}" / folder.name, name)
+            result = comparison(folder, runs / f"{other}.{seed}" / folder.name, name)
             for metric, values in (result or {}).items():
                 column = f"vs_{name.replace('-', '_')}"
                 row[f"{metric}_difference_{column}"] = f"{values['difference']:+.2f}"

@@ -13,11 +13,14 @@
 #                  needs baseline and $MAIN of the same seed, earlier in the list
 #   alphaA-everyK  R-Drop at every K-th update only (--rdrop-interval)
 #   alphaA-passesM R-Drop with M passes
+#   baseline-long, alphaA-long
+#                  the run of that setting and seed goes on until 2 x UPDATES; needs it earlier in
+#                  the list
 #
 # Settings (environment variables):
 #   MAIN     the R-Drop setting that is compared with the baseline, default: alpha1
 #   RUNS     what to run                                    default: the study of README.md
-#   UPDATES  updates of each run but baseline-time          default: 3000
+#   UPDATES  updates of each run but -time and -long        default: 3000
 #   OUT      where to write                                 default: runs/low_resource
 #   and those of prepare.sh
 set -euo pipefail
@@ -44,9 +47,9 @@ esac
 # read_setting NAME: sets the array variables to what train.sh is given for it
 read_setting() {
   local flag number='[0-9]+(\.[0-9]+)?'
-  if [[ $1 == baseline || $1 == baseline-time ]]; then
+  if [[ $1 =~ ^baseline(-time|-long)?$ ]]; then
     variables=(CRITERION=baseline TRAIN_ARGS=)
-  elif [[ $1 =~ ^alpha($number)(-(every|passes)([0-9]+))?$ ]]; then
+  elif [[ $1 =~ ^alpha($number)(-long|-(every|passes)([0-9]+))?$ ]]; then
     case ${BASH_REMATCH[4]} in
       every) flag="--rdrop-interval ${BASH_REMATCH[5]}" ;;
       passes) flag="--rdrop-passes ${BASH_REMATCH[5]}" ;;
@@ -61,25 +64,28 @@ read_setting() {
 # cpu_seconds RUN: what its training has taken
 cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$OUT/runs/$1/cpu_seconds"; }
 
-# need_time RUN: it is trained, and how long that took is known
-need_time() {
-  [[ -f $OUT/runs/$1/updates ]] || die "baseline-time:${1##*.} needs ${1/./:} earlier in RUNS"
-  ! grep -q unknown "$OUT/runs/$1/cpu_seconds" ||
-    die "the time of $OUT/runs/$1 is not known, since it was interrupted: remove it, and run this again"
+# need_run SETTING SEED ITEM: it is trained, as ITEM needs, and how long that took is known
+need_run() {
+  [[ -f $OUT/runs/$1.$2/updates ]] || die "$3:$2 needs $1:$2 earlier in RUNS"
+  ! grep -q unknown "$OUT/runs/$1.$2/cpu_seconds" ||
+    die "the time of $OUT/runs/$1.$2 is not known, since it was interrupted: remove it, and run this again"
 }
 
-# start_baseline_time SEED: puts the baseline where it is to go on from
-start_baseline_time() {
-  local new=$OUT/runs/baseline-time.$1
-  need_time "baseline.$1"
-  need_time "$MAIN.$1"
-  [[ -d $new ]] && return
+# go_on SETTING SEED NEW: puts a run where NEW is to go on from it
+go_on() {
+  local old=$OUT/runs/$1.$2 new=$OUT/runs/$3.$2
+  need_run "$1" "$2" "$3"
+  [[ ! -d $new ]] || return 0
   rm -rf "$new.tmp"
   mkdir "$new.tmp"
-  cp "$OUT/runs/baseline.$1"/{checkpoint_best.pt,checkpoint_last.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
-  awk -v updates="$UPDATES" -v plain="$(cpu_seconds "baseline.$1")" -v main="$(cpu_seconds "$MAIN.$1")" \
-    'BEGIN { printf "%.0f\n", updates * main / plain }' >"$new.tmp/target"
+  cp "$old"/{checkpoint_best.pt,checkpoint_last.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
   mv "$new.tmp" "$new"
+}
+
+# updates_in_time SEED: how many updates of the baseline take as long as the run of MAIN
+updates_in_time() {
+  awk -v updates="$UPDATES" -v plain="$(cpu_seconds "baseline.$1")" -v main="$(cpu_seconds "$MAIN.$1")" \
+    'BEGIN { printf "%.0f\n", updates * main / plain }'
 }
 
 [[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
@@ -94,11 +100,19 @@ keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to an
 for item in $RUNS; do
   setting=${item%:*} seed=${item#*:}
   read_setting "$setting"
-  variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$UPDATES")
-  if [[ $setting == baseline-time ]]; then
-    start_baseline_time "$seed"
-    variables+=("UPDATES=$(<"$OUT/runs/baseline-time.$seed/target")")
-  fi
+  updates=$UPDATES
+  case $setting in
+    baseline-time)
+      go_on baseline "$seed" "$setting"
+      need_run "$MAIN" "$seed" "$setting"
+      updates=$(updates_in_time "$seed")
+      ;;
+    *-long)
+      go_on "${setting%-long}" "$seed" "$setting"
+      updates=$((2 * UPDATES))
+      ;;
+  esac
+  variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$updates")
   env "${variables[@]}" bash "$here/train.sh"
   env "${variables[@]}" bash "$here/evaluate.sh"
   python "$here/results.py" --runs "$OUT/runs" --main "$MAIN" --out "$OUT/results.tsv" >"$OUT/results.md.$$"

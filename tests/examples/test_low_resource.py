@@ -304,6 +304,28 @@ def test_study(fake) -> None:
     assert (fake.out / "results.tsv").read_text() == before
 
 
+def test_long_runs(fake) -> None:
+    """They go on from the others, and are compared with each other."""
+    runs = "baseline:1 alpha2:1 baseline-long:1 alpha2-long:1"
+    script("study", **fake.env, RUNS=runs, MAIN="alpha2")
+    calls = fake.trainings()
+    assert [option(call, "--max-update") for call in calls] == ["200", "200", "400", "400"]
+    assert [option(call, "--rdrop-alpha") for call in calls] == [None, "2", None, "2"]
+    for name in ("baseline", "alpha2"):
+        folders = [fake.out / "runs" / f"{name}{suffix}.1" for suffix in ("", "-long")]
+        first, whole = ((folder / "train.log").read_text() for folder in folders)
+        assert whole.startswith(first)
+        assert len(whole) > len(first)
+    with (fake.out / "results.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    of = {row["setting"]: row for row in rows if row["checkpoint"] == "last"}
+    assert of["alpha2-long"]["updates"] == of["baseline-long"]["updates"] == "400"
+    assert float(of["alpha2-long"]["BLEU_difference_vs_baseline"]) > 0
+    assert not of["baseline-long"]["BLEU_difference_vs_baseline"]
+    result = script("study", check=False, **{**fake.env, "RUNS": "alpha3-long:1", "MAIN": "alpha2"})
+    assert "alpha3-long:1 needs alpha3:1 earlier in RUNS" in result.stderr
+
+
 def test_time_of_what_was_killed(fake) -> None:
     """That of fairseq-train is known even then; if it is not, no equal time is claimed."""
     env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
