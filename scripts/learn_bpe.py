@@ -35,7 +35,10 @@ def main() -> None:
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train([str(path) for path in args.text], vocab_size=args.size, show_progress=False)
     with writing_folder(args.out) as unfinished:
-        vocabulary, merges = tokenizer.save_model(str(unfinished))
+        try:
+            vocabulary, merges = tokenizer.save_model(str(unfinished))
+        except Exception as error:  # the library has no class for what the system refuses
+            raise OSError(str(error)) from None
         os.rename(vocabulary, unfinished / "encoder.json")
         os.rename(merges, unfinished / "vocab.bpe")
 

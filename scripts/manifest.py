@@ -9,11 +9,10 @@ counted in text, not in archives and binaries.
 
 import argparse
 import hashlib
-import json
 from importlib.metadata import version
 from pathlib import Path
 
-from text_files import InputError, command_line, setting, writing
+from text_files import InputError, command_line, setting, write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = ("mtdata", "sacremoses", "sentencepiece", "subword-nmt", "ve-fairseq")
@@ -63,8 +62,7 @@ def main() -> None:
         "packages": {package: version(package) for package in PACKAGES},
         "files": {name_of(path, args.out.parent): describe(path) for path in sorted(args.files)},
     }
-    with writing(args.out) as (file,):
-        file.write(json.dumps(manifest, indent=2).encode() + b"\n")
+    write_json(args.out, manifest)
 
 
 if __name__ == "__main__":

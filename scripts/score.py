@@ -15,23 +15,11 @@ only, not with BLEU as sacrebleu computes it.
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
-from text_files import command_line, setting, writing
-
-
-def read(path: Path, what: str) -> list[str]:
-    """The lines of a file. Exits with one sentence if it is not there or not UTF-8."""
-    try:
-        text = path.read_bytes().decode()  # as text, a stray carriage return would end a line
-    except (FileNotFoundError, IsADirectoryError):
-        sys.exit(f"score: no such {what} file: {path}")
-    except UnicodeDecodeError as error:
-        sys.exit(f"score: the {what} file {path} is not UTF-8 at byte {error.start}")
-    return text.removesuffix("\n").split("\n") if text else []
+from text_files import InputError, command_line, setting, texts_to_score, write_json
 
 
 def score(
@@ -148,21 +136,10 @@ def main() -> None:
     args = parser.parse_args()
 
     if args.json and not args.json.parent.is_dir():
-        sys.exit(f"score: no such folder to write {args.json.name} to: {args.json.parent}")
-    texts = {
-        what: read(path, what)
-        for what in ("hypothesis", "reference", "baseline")
-        if (path := getattr(args, what)) is not None
-    }
-    if not texts["reference"]:
-        sys.exit(f"score: the reference file {args.reference} is empty: nothing to score")
-    for what, lines in texts.items():
-        if len(lines) != len(texts["reference"]):
-            sys.exit(
-                f"score: {args.reference} has {len(texts['reference'])} lines but the {what} "
-                f"{getattr(args, what)} has {len(lines)}: they must match line by line"
-            )
-
+        raise InputError(f"no such folder to write {args.json.name} to: {args.json.parent}")
+    texts = texts_to_score(
+        {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
+    )
     case = {"lowercase": args.lowercase}
     report: dict = score(texts["hypothesis"], texts["reference"], args.language, **case)
     print(" ".join(f"{name} {values['score']:.2f}" for name, values in report.items()))
@@ -192,8 +169,7 @@ def main() -> None:
             )
             print(f"  {name}|{values['signature']}")
     if args.json:
-        with writing(args.json) as (file,):
-            file.write(json.dumps(report, indent=2).encode() + b"\n")
+        write_json(args.json, report)
 
 
 if __name__ == "__main__":

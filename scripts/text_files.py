@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,6 +62,40 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
             ) from None
 
 
+def whole_lines(path: Path, what: str) -> list[str]:
+    """The lines of a file as they are: only a newline ends one.
+
+    Raises:
+        InputError: the file is not there or not UTF-8; calls it the ``what`` file.
+    """
+    try:
+        text = path.read_bytes().decode()  # as text, a stray carriage return would end a line
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"no such {what} file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"the {what} file {path} is not UTF-8 at byte {error.start}") from None
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def texts_to_score(paths: dict[str, Path | None]) -> dict[str, list[str]]:
+    """The lines of "reference", "hypothesis" and, if it is given, "baseline".
+
+    Raises:
+        InputError: as `whole_lines`; or the reference is empty, or another has not as many lines.
+    """
+    texts = {what: whole_lines(path, what) for what, path in paths.items() if path is not None}
+    expected = len(texts["reference"])
+    if not expected:
+        raise InputError(f"the reference file {paths['reference']} is empty: nothing to score")
+    for what, lines in texts.items():
+        if len(lines) != expected:
+            raise InputError(
+                f"{paths['reference']} has {expected} lines but the {what} {paths[what]} has "
+                f"{len(lines)}: they must match line by line"
+            )
+    return texts
+
+
 @contextmanager
 def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
     """Files to write under other names, which get their own when all are complete.
@@ -81,6 +116,12 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
         raise
     for path, final in zip(unfinished, paths, strict=True):
         os.replace(path, final)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    with writing(path) as (file,):
+        file.write(json.dumps(content, indent=2).encode() + b"\n")
 
 
 @contextmanager

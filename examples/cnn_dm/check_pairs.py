@@ -9,45 +9,47 @@ no empty summary. A document may be empty: there are such, and test sets must st
 import sys
 from pathlib import Path
 
-
-def read(path: Path) -> list[str]:
-    """The lines of a file. Exits with one sentence if it is not UTF-8."""
-    try:
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        sys.exit(f"check_pairs: {path} is not UTF-8 at byte {error.start}")
-    return text.removesuffix("\n").split("\n") if text else []
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import InputError, command_line, whole_lines  # scripts/text_files.py
 
 
 def check(folder: Path) -> None:
-    """Print the size of each split. Exits with one sentence if the corpus is not as it must be."""
+    """Print the size of each split.
+
+    Raises:
+        InputError: the corpus is not as it must be.
+    """
     paths = {
         split: [folder / f"{split}.{side}" for side in ("source", "target")]
         for split in ("train", "val", "test")
     }
     missing = [path.name for pair in paths.values() for path in pair if not path.is_file()]
     if missing:
-        sys.exit(f"check_pairs: {folder} lacks {', '.join(missing)}: one text a line is expected")
+        raise InputError(f"{folder} lacks {', '.join(missing)}: one text a line is expected")
     for split, (source, target) in paths.items():
-        documents, summaries = read(source), read(target)
+        documents, summaries = whole_lines(source, "source"), whole_lines(target, "target")
         if len(documents) != len(summaries):
-            sys.exit(
-                f"check_pairs: {source} has {len(documents)} lines but {target} has "
+            raise InputError(
+                f"{source} has {len(documents)} lines but {target} has "
                 f"{len(summaries)}: line n must be the summary of document n"
             )
         if not documents:
-            sys.exit(f"check_pairs: {source} is empty: at least one pair is expected")
+            raise InputError(f"{source} is empty: at least one pair is expected")
         empty = [number for number, line in enumerate(summaries, 1) if not line.strip()]
         if empty:
-            sys.exit(
-                f"check_pairs: {target} has {len(empty)} empty summaries, the first in line "
+            raise InputError(
+                f"{target} has {len(empty)} empty summaries, the first in line "
                 f"{empty[0]}: remove these lines from it and from {source.name}"
             )
         without = sum(not line.strip() for line in documents)
         print(f"{split}: {len(documents)} pairs" + (f", {without} empty documents" * bool(without)))
 
 
-if __name__ == "__main__":
+def main() -> None:
     if len(sys.argv) != 2:
-        sys.exit("check_pairs: expected one folder; see the top of the file")
+        raise InputError("expected one folder; see the top of the file")
     check(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -11,9 +11,11 @@ Each description has its package's licence: do not publish the text.
 import argparse
 import gzip
 import hashlib
-import os
-import shutil
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, writing_folder  # scripts/text_files.py
 
 VAL = TEST = 1000  # pairs
 
@@ -58,16 +60,13 @@ def main() -> None:
     if args.out.exists():
         parser.error(f"{args.out} is there already: remove it first")
 
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name, pairs in split(read_pairs(args.tsv)).items():
-        for side, column in (("source", 0), ("target", 1)):
-            text = "".join(f"{pair[column]}\n" for pair in pairs)
-            (unfinished / f"{name}.{side}").write_text(text, encoding="utf-8")
-        print(f"{name}: {len(pairs)} pairs")
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        for name, pairs in split(read_pairs(args.tsv)).items():
+            for side, column in (("source", 0), ("target", 1)):
+                text = "".join(f"{pair[column]}\n" for pair in pairs)
+                (unfinished / f"{name}.{side}").write_text(text, encoding="utf-8")
+            print(f"{name}: {len(pairs)} pairs")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -12,8 +12,6 @@ computed.
 
 import argparse
 import hashlib
-import json
-import os
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -26,19 +24,11 @@ from rouge_score.scoring import BootstrapAggregator, Score
 from sentences import RULE, split_sentences
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, texts_to_score, write_json  # scripts/text_files.py
+
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap
-
-
-def read(path: Path, what: str) -> list[str]:
-    """The lines of a file. Exits with one sentence if it is not there or not UTF-8."""
-    try:
-        text = path.read_bytes().decode()
-    except (FileNotFoundError, IsADirectoryError):
-        sys.exit(f"score_rouge: no such {what} file: {path}")
-    except UnicodeDecodeError as error:
-        sys.exit(f"score_rouge: the {what} file {path} is not UTF-8 at byte {error.start}")
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def score_each(hypotheses: list[str], references: list[str]) -> list[dict[str, Score]]:
@@ -91,20 +81,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
     args = parser.parse_args()
 
-    texts = {
-        what: read(path, what)
-        for what in ("reference", "hypothesis", "baseline")
-        if (path := getattr(args, what)) is not None
-    }
-    if not texts["reference"]:
-        sys.exit(f"score_rouge: the reference file {args.reference} is empty: nothing to score")
-    for what, lines in texts.items():
-        if len(lines) != len(texts["reference"]):
-            sys.exit(
-                f"score_rouge: {args.reference} has {len(texts['reference'])} lines but the {what} "
-                f"{getattr(args, what)} has {len(lines)}: they must match line by line"
-            )
-
+    texts = texts_to_score(
+        {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
+    )
     scores = score_each(texts["hypothesis"], texts["reference"])
     how = {
         "implementation": f"rouge-score {version('rouge-score')}, nltk {nltk.__version__}",
@@ -128,10 +107,8 @@ def main() -> None:
             print("{} - baseline: {f:+.2f} [{low:+.2f}, {high:+.2f}]".format(name, **values))
     print(f"  {how['implementation']}; stemmer on; {how['sentences']}; {how['interval']}")
     if args.json:
-        unfinished = args.json.with_name(args.json.name + ".tmp")
-        unfinished.write_text(json.dumps(report, indent=2) + "\n")
-        os.replace(unfinished, args.json)
+        write_json(args.json, report)
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

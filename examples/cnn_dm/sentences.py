@@ -6,9 +6,12 @@ writes the first three sentences of each line: a baseline that needs no model.
 """
 
 import argparse
-import os
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, whole_lines, writing  # scripts/text_files.py
 
 RULE = "a sentence ends at white space after . ! or ?"
 
@@ -28,20 +31,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.lead < 1:
         parser.error(f"--lead must be at least 1, got {args.lead}")
-    if not args.input.is_file():
-        parser.error(f"no such file: {args.input}")
 
-    unfinished = args.output.with_name(args.output.name + ".tmp")
-    with (
-        args.input.open(encoding="utf-8", newline="\n") as documents,
-        unfinished.open("w", encoding="utf-8", newline="\n") as leads,
-    ):
-        leads.writelines(
-            " ".join(" ".join(split_sentences(text)[: args.lead]).split()) + "\n"
-            for text in documents
-        )
-    os.replace(unfinished, args.output)
+    documents = whole_lines(args.input, "input")
+    with writing(args.output) as (leads,):
+        for text in documents:
+            lead = " ".join(" ".join(split_sentences(text)[: args.lead]).split())
+            leads.write(f"{lead}\n".encode())
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

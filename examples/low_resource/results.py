@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from score import compare, read  # scripts/score.py
+from score import compare  # scripts/score.py
+from text_files import command_line, whole_lines  # scripts/text_files.py
 
 BASELINES = ("baseline", "baseline-time")
 COLUMNS = [
@@ -57,9 +58,11 @@ def comparison(system: Path, baseline: Path, name: str) -> dict | None:
     kept = system / f"comparison.{name}.json"
     times = [(folder / "scores.json").stat().st_mtime for folder in (system, baseline)]
     if not kept.is_file() or kept.stat().st_mtime < max(times):
-        texts = (read(path, "hypothesis") for path in (system / "hyp.txt", baseline / "hyp.txt"))
+        texts = (
+            whole_lines(path, "hypothesis") for path in (system / "hyp.txt", baseline / "hyp.txt")
+        )
         unfinished = kept.with_suffix(f".{os.getpid()}.tmp")  # studies may share a folder
-        result = compare(*texts, read(system / "ref.txt", "reference"))
+        result = compare(*texts, whole_lines(system / "ref.txt", "reference"))
         unfinished.write_text(json.dumps(result, indent=2) + "\n")
         os.replace(unfinished, kept)
     return json.loads(kept.read_text())
@@ -167,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

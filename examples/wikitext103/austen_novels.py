@@ -9,11 +9,12 @@ Abbey for validation, Persuasion as the test set.
 
 import argparse
 import gzip
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, writing_folder  # scripts/text_files.py
 
 # the line with which each novel begins, in the order of the file; the rest is training text.
 # Persuasion follows Northanger Abbey without a title
@@ -55,15 +56,12 @@ def main() -> None:
 
     with gzip.open(args.text, "rt", encoding="utf-8") as text:
         parts = split(text.read())
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name, paragraphs in parts.items():
-        path = unfinished / f"wiki.{name}.tokens"
-        path.write_text("".join(f"{line}\n" for line in paragraphs), encoding="utf-8")
-        print(f"{name}: {sum(len(line.split()) for line in paragraphs)} words")
-    os.rename(unfinished, args.out)
+    with writing_folder(args.out) as unfinished:
+        for name, paragraphs in parts.items():
+            path = unfinished / f"wiki.{name}.tokens"
+            path.write_text("".join(f"{line}\n" for line in paragraphs), encoding="utf-8")
+            print(f"{name}: {sum(len(line.split()) for line in paragraphs)} words")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -13,11 +13,12 @@ model's tokens are words, this is its token perplexity. Perplexities of models w
 """
 
 import argparse
-import json
-import os
 import re
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from text_files import command_line, write_json  # scripts/text_files.py
 
 
 def measured(log: str) -> tuple[int, float]:
@@ -60,10 +61,8 @@ def main() -> None:
         )
     )
     if args.json:
-        unfinished = args.json.with_name(args.json.name + ".tmp")
-        unfinished.write_text(json.dumps(report, indent=2) + "\n")
-        os.replace(unfinished, args.json)
+        write_json(args.json, report)
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -108,7 +108,8 @@ def test_packages_are_split_by_source(tmp_path) -> None:
     source = (HERE / "package_descriptions.py").read_text()
     (tmp_path / "small.py").write_text(source.replace("VAL = TEST = 1000", "VAL = TEST = 300"))
     command = [sys.executable, tmp_path / "small.py", "--tsv", tmp_path / "tsv", "--out", out]
-    run(command)
+    environment = {"PYTHONPATH": str(ROOT / "scripts")}  # what lies beside the script
+    run(command, env=environment)
     splits = {}
     for split in ("train", "val", "test"):
         sides = [
@@ -120,7 +121,7 @@ def test_packages_are_split_by_source(tmp_path) -> None:
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         for side in (0, 1):
             assert {row[side] for row in splits[one]}.isdisjoint(row[side] for row in splits[other])
-    again = run(command, check=False)
+    again = run(command, env=environment, check=False)
     assert "is there already: remove it first" in again.stderr
 
 
