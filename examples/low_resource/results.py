@@ -71,7 +71,9 @@ def comparison(system: Path, baseline: Path, name: str) -> dict | None:
 def rows(runs: Path, main: str) -> list[dict[str, str]]:
     """One row per scored run and checkpoint, by setting and seed."""
     found = []
-    for scores_path in sorted(runs.glob("*/*/scores.json")):
+    scored = [(path.parts[-3].rsplit(".", 1), path) for path in runs.glob("*/*/scores.json")]
+    scored.sort(key=lambda item: (not item[0][0].startswith("baseline"), item))
+    for _, scores_path in scored:
         folder, run = scores_path.parent, scores_path.parent.parent
         setting, _, seed = run.name.rpartition(".")
         scores = json.loads(scores_path.read_text())
@@ -83,7 +85,7 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         row = {
             **{"setting": setting, "seed": seed, "updates": updates},
             **{"cpu_seconds": spent, "checkpoint": folder.name, "at_update": at},
-            **{"valid_loss": losses[at]["loss"], "valid_ppl": losses[at]["ppl"]},
+            **{"valid_loss": f"{losses[at]['loss']:.3f}", "valid_ppl": losses[at]["ppl"]},
         }
         for metric in ("BLEU", "chrF2"):
             row[metric] = f"{scores[metric]['score']:.2f}"
