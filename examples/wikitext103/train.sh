@@ -18,7 +18,7 @@
 #               number of GPUs
 #   OUT         where prepare.sh wrote                      default: runs/wikitext103
 #   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED
-#   SMALL       1: a small model; OUT is runs/austen_small; UPDATES 400, LR 2e-3,
+#   SMALL       1: a small model; OUT is runs/austen_small; UPDATES 1000, LR 2e-3,
 #               MAX_TOKENS 1024, an update is one batch     default: 0
 set -euo pipefail
 
@@ -48,7 +48,7 @@ fi
 adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 0.0
   --lr-scheduler inverse_sqrt --warmup-init-lr 1e-07)
 if ((SMALL)); then
-  tokens=1024 UPDATES=${UPDATES:-400} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1024}
+  tokens=1024 UPDATES=${UPDATES:-1000} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1024}
   model=(--arch transformer_lm --dropout 0.1
     --decoder-layers 2 --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128
     --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --tokens-per-sample 128
