@@ -77,7 +77,7 @@ for ((shard = 0; shard < SHARDS; shard++)); do
   # What is wanted of its output are lines of the form H-12<tab>score<tab>pieces
   PYTHONUNBUFFERED=1 fairseq-generate "$OUT/bin" --user-dir "$root/rdrop_fairseq" \
     --path "$checkpoint" --task translation --source-lang source --target-lang target \
-    --truncate-source --gen-subset test --batch-size "$BATCH_SIZE" \
+    --truncate-source --max-source-positions "$positions" --gen-subset test --batch-size "$BATCH_SIZE" \
     --distributed-world-size "$SHARDS" --distributed-rank "$shard" \
     --required-batch-size-multiple 1 \
     --beam "$BEAM" --lenpen "$LENPEN" --max-len-b "$MAX_LEN" --min-len "$MIN_LEN" \

@@ -32,7 +32,6 @@ source "$root/examples/cnn_dm/settings.sh"
 RAW_DIR=${RAW_DIR:-}
 BART_DIR=${BART_DIR:-}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
-positions=$((SMALL ? 64 : 1024)) # of the model
 MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$positions}
 WORKERS=${WORKERS:-$(nproc)}
 [[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"

@@ -45,8 +45,7 @@ if ((SMALL)); then
   start=()
   model=(--arch bart_base
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
-    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4
-    --max-source-positions 64 --max-target-positions 64)
+    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4)
 else
   BART_PATH=${BART_PATH:-${BART_DIR:+$BART_DIR/model.pt}}
   [[ -n $BART_PATH ]] || die "BART_PATH is not set: unpack" \
@@ -84,6 +83,7 @@ fi
 
 launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" "${start[@]}" \
   --task translation --source-lang source --target-lang target --truncate-source \
+  --max-source-positions "$positions" --max-target-positions "$positions" \
   "${model[@]}" --share-all-embeddings --share-decoder-input-output-embed \
   "${loss[@]}" --label-smoothing 0.1 \
   --dropout 0.1 --attention-dropout 0.1 --weight-decay 0.01 --clip-norm 0.1 \

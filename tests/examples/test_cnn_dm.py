@@ -60,14 +60,16 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_small_from_text_to_rouge(raw, tmp_path) -> None:
     """The README's three commands, on tiny sizes, two of them again."""
     settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path, "WORKERS": 1}
-    result = script("prepare", RAW_DIR=raw, MAX_TOKENS_OF_TEXT=60, **settings)
+    result = script("prepare", RAW_DIR=raw, **settings)
     assert "test: 11 pairs, 1 empty documents" in result.stdout
-    cut = int(re.search(r"^train.source: (\d+) longer than 60 tokens", result.stdout, re.M)[1])
+    cut = int(re.search(r"^train.source: (\d+) longer than 64 tokens", result.stdout, re.M)[1])
     encoded = (tmp_path / "bpe" / "train.source").read_text().splitlines()
     lengths = [len(line.split()) for line in encoded]
-    assert max(lengths) == 59  # and </s>
-    assert 0 < cut <= lengths.count(59)
-    again = script("prepare", RAW_DIR=raw, MAX_TOKENS_OF_TEXT=60, **settings)
+    assert max(lengths) == 63  # and </s>
+    assert 0 < cut <= lengths.count(63)
+    cut = (tmp_path / "bpe" / "test.source").read_text().splitlines()
+    assert max(len(line.split()) for line in cut) == 63  # so that the search meets the longest
+    again = script("prepare", RAW_DIR=raw, **settings)
     assert again.stdout == f"ready to train on: {tmp_path}/bin\n"
 
     script("train", UPDATES=2, TRAIN_ARGS=TINY, **settings)
