@@ -20,7 +20,7 @@
 #   OUT         where prepare.sh wrote                      default: runs/$DATASET
 #   SAVE_DIR    where to write                              default: $OUT/$CRITERION
 #   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;
-#               UPDATES 1000, LR 2e-3, MAX_TOKENS 3072, an update is one batch     default: 0
+#               UPDATES 3000, LR 2e-3, MAX_TOKENS 1536, an update is one batch     default: 0
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -40,8 +40,8 @@ SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
 if ((SMALL)); then
-  tokens=3072
-  UPDATES=${UPDATES:-1000} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-3072}
+  tokens=1536
+  UPDATES=${UPDATES:-3000} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1536}
   start=()
   model=(--arch bart_base
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
