@@ -20,7 +20,7 @@
 #   CPU         1: without a GPU, in float32                default: 0
 #   SMALL       1: the small model; OUT is runs/summaries_small    default: 0
 #   BEAM, LENPEN, MAX_LEN, MIN_LEN   beam search; default: BART's,
-#               cnn_dm 4, 2.0, 140, 55; xsum 6, 1.0, 60, 10; SMALL 4, 1.0, 40, 1
+#               cnn_dm 4, 2.0, 140, 55; xsum 6, 1.0, 60, 10; SMALL 4, 1.0, 30, 1
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
