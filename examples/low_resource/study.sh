@@ -35,7 +35,8 @@ OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
   baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1
-  $MAIN-every2:1 $MAIN-every5:1 $MAIN-passes3:1 baseline-long:1 $MAIN-long:1}
+  $MAIN-every2:1 $MAIN-every5:1 $MAIN-passes3:1 baseline-long:1 $MAIN-long:1
+  baseline-long:3 $MAIN-long:3}
 export OUT
 
 case ${1:-} in
