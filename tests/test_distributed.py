@@ -229,6 +229,8 @@ def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
     built = build(arch, "--dropout 0.3")
     criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
     alone = train_alone(copy.deepcopy(built.model), criterion, batches)
+    # a criterion looks at the first model that it trains, wrapped or not
+    criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
 
     def train_on_two(criterion) -> None:
         start = (tmp_path, built.model, criterion, batches, find_unused)
