@@ -19,6 +19,7 @@ if find_spec("fairseq") is not None:
 
     root.handlers[:] = handlers
     root.setLevel(level)
+    del root, handlers, level
 
     from . import compat
 

@@ -6,13 +6,12 @@
 # evaluate_translation: translates the test set with the average of the last AVERAGE
 # checkpoints of $OUT/RUN, scores it, and compares it with the baseline run if there is one
 evaluate_translation() {
-  local run=$OUT/$RUN bpe baseline=() options=()
+  local run=$OUT/$RUN baseline=() options=()
   require_number AVERAGE 0
   [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
   [[ -f $run/checkpoint_last.pt ]] || die "no checkpoints in $run: run train.sh first, with the same OUT and RUN"
-  bpe=$(sed -n 's/.*bpe=\([a-z]*\).*/\1/p' "$OUT/pieces.settings")
   export POST_PROCESS=sentencepiece DETOKENISE="" BEAM LENPEN SCORE_ARGS
-  if [[ $bpe == moses ]]; then
+  if uses_moses; then
     POST_PROCESS=subword_nmt DETOKENISE=$target
   fi
   if [[ $RUN != baseline && -f $OUT/baseline/hyp.txt ]]; then

@@ -20,7 +20,6 @@ none).
 
 import argparse
 import json
-import os
 import re
 import struct
 import sys
@@ -34,6 +33,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
+from text_files import writing
 
 METRICS = {  # as fairseq logs them: title, unit, which point of a validation curve is the best
     "loss": ("loss", "bits", numpy.argmin),
@@ -263,9 +263,8 @@ def draw(runs: list[Run], path: Path) -> None:
                     which(LogFormatter(minor_thresholds=(2, 0.8)))
             axis.grid(alpha=0.3, which="both")
     figure.legend(handles=lines.values(), loc="outside lower center", ncols=min(4, len(lines)))
-    unfinished = path.with_name(path.name + ".tmp")
-    figure.savefig(unfinished, format="png", dpi=120)
-    os.replace(unfinished, path)
+    with writing(path) as (file,):
+        figure.savefig(file, format="png", dpi=120)
 
 
 def arguments() -> argparse.Namespace:

@@ -12,9 +12,15 @@
 
 # keep_stage_settings NAME PRODUCT SETTINGS: with what PRODUCT and all that follows from it is made
 keep_stage_settings() {
-  [[ -e $2 ]] || rm -f "$OUT/$1.settings"
-  keep_settings "$OUT/$1.settings" "$3" \
-    "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of clean, pieces, data-bin, manifest.json"
+  keep_settings_of "$2" "$OUT/$1.settings" "$3" \
+    "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of corpora, clean, pieces, data-bin, manifest.json"
+}
+
+# keep_corpora_settings SETTINGS: the same for the text that is there so far
+keep_corpora_settings() {
+  local text
+  text=$(find "$OUT/corpora" -type f -print -quit 2>/dev/null) || true
+  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1"
 }
 
 # list_archives: fills the arrays below with the lines of the table that the pair needs

@@ -41,6 +41,16 @@ keep_settings() {
   mv "$file.tmp.$HOSTNAME.$$" "$file"
 }
 
+# keep_settings_of PRODUCT FILE SETTINGS REMEDY: the same, if PRODUCT is there, which is made
+# with the settings; before that, they may change
+keep_settings_of() {
+  [[ -e $1 ]] || rm -f "$2"
+  keep_settings "${@:2}"
+}
+
+# uses_moses: prepare.sh of a translation recipe was given BPE=moses
+uses_moses() { grep -qs bpe=moses "$OUT/pieces.settings"; }
+
 # is_trained RUN UPDATES: RUN has had as many updates. fairseq-train does not see that: started
 # again after its last update, it does one more
 is_trained() {

@@ -26,7 +26,6 @@ import argparse
 import difflib
 import logging
 import math
-import os
 import re
 import sys
 import warnings
@@ -47,6 +46,7 @@ from fairseq.models import (
     build_model,
 )
 from fairseq.tasks import FairseqTask
+from text_files import writing
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -349,9 +349,8 @@ def draw(
     ]
     patches.append(Patch(facecolor="0.93", edgecolor="0.7", label="pale: not active (rate 0)"))
     figure.legend(handles=patches, loc="outside lower center", ncols=2, fontsize=8)
-    unfinished = path.with_name(path.name + ".tmp")
-    figure.savefig(unfinished, format="png", dpi=150)
-    os.replace(unfinished, path)
+    with writing(path) as (file,):
+        figure.savefig(file, format="png", dpi=150)
 
 
 def arguments() -> argparse.Namespace:

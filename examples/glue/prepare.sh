@@ -47,17 +47,15 @@ need_encoder
 text=$OUT/$TASK/text
 source_of_text="GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
 [[ -z $TSV_DIR ]] || source_of_text+=" checksum=$(cat "$TSV_DIR/$TASK".*.tsv* 2>/dev/null | cksum | tr ' ' '-')"
-[[ ! -d $text ]] ||
-  keep_settings "$OUT/$TASK/text.settings" "$source_of_text" "set OUT to another folder, or remove $OUT/$TASK"
+keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
+  "set OUT to another folder, or remove $OUT/$TASK"
 if [[ -d $data ]]; then
   cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
     die "$data was made with another dictionary than $model_dir/dict.txt: give another OUT, or remove it"
   echo "$data is there already"
   exit 0
 fi
-mkdir -p "$OUT/$TASK"
 if [[ ! -d $text ]]; then
-  echo "$source_of_text" >"$OUT/$TASK/text.settings"
   if [[ -n $TSV_DIR ]]; then
     python "$glue/rows.py" "$TASK" --tsv-dir "$TSV_DIR" --out "$text"
   elif [[ -n $GLUE_DIR ]]; then

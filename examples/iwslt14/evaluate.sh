@@ -41,7 +41,7 @@ BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0}
 SCORE_ARGS="--tokenised $target"
 [[ $target != zh ]] || SCORE_ARGS="--language zh"
 lowercase=""
-if grep -qs bpe=moses "$OUT/pieces.settings"; then
+if uses_moses; then
   lowercase=", lower-cased"
   SCORE_ARGS+=" --lowercase"
 fi

@@ -60,8 +60,9 @@ require_number MAX_WORDS 1
 require_number WORKERS 1
 require_program python fairseq-preprocess
 
-cleaning="pair=$pair max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
+corpus="pair=$pair" cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
 subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
+keep_corpora_settings "$corpus"
 keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
 keep_stage_settings pieces "$OUT/pieces" "$subwords"
 mkdir -p "$OUT/corpora" "$OUT/clean"
@@ -80,5 +81,5 @@ stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus 
   --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
   --workers "$WORKERS" --out "$OUT/pieces"
 stage "binarise" "$OUT/data-bin" binarise
-stage "manifest" "$OUT/manifest.json" write_manifest "$cleaning $subwords" "$RAW_DIR/${archives[0]}"
+stage "manifest" "$OUT/manifest.json" write_manifest "$corpus $cleaning $subwords" "$RAW_DIR/${archives[0]}"
 echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"

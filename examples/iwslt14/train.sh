@@ -58,7 +58,7 @@ world=$((NGPU * NNODES))
 MAX_TOKENS=${MAX_TOKENS:-$(((tokens + world - 1) / world))} MAX_UPDATE=${MAX_UPDATE:-300000}
 require_number MAX_UPDATE 1
 subwords=sentencepiece detokeniser=space
-if grep -qs bpe=moses "$OUT/pieces.settings"; then
+if uses_moses; then
   subwords=subword_nmt detokeniser=moses
 fi
 best=(--eval-bleu --eval-bleu-args "$generation" --eval-bleu-remove-bpe "$subwords"

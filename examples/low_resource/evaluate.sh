@@ -37,8 +37,7 @@ export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
 export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
 
 settings="BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0} GENERATE_ARGS=$GENERATE_ARGS"
-compgen -G "$run/*/scores.json" >/dev/null || rm -f "$run/evaluate.settings"
-keep_settings "$run/evaluate.settings" "$settings" "remove $run/best and $run/last to score it anew"
+keep_settings_of "$run/best/scores.json" "$run/evaluate.settings" "$settings" "remove $run/best and $run/last to score it anew"
 for which in best last; do
   [[ $run/$which/scores.json -nt $run/updates ]] && continue
   if [[ $which == last ]] && cmp -s "$run/checkpoint_best.pt" "$run/checkpoint_last.pt"; then

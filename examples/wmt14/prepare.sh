@@ -64,9 +64,10 @@ require_number MAX_WORDS 1
 require_number WORKERS 1
 require_program python fairseq-preprocess
 
-cleaning="pair=$pair source=$SOURCE max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
-[[ $SOURCE == archives ]] || cleaning+=" mtdata=${MTDATA_IDS// /,}"
+corpus="pair=$pair source=$SOURCE" cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
+[[ $SOURCE == archives ]] || corpus+=" mtdata=${MTDATA_IDS// /,}"
 subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
+keep_corpora_settings "$corpus"
 keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
 keep_stage_settings pieces "$OUT/pieces" "$subwords"
 mkdir -p "$OUT/corpora" "$OUT/clean"
@@ -121,5 +122,5 @@ stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus 
   --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
   --workers "$WORKERS" --out "$OUT/pieces"
 stage "binarise" "$OUT/data-bin" binarise
-stage "manifest" "$OUT/manifest.json" write_manifest "$cleaning $subwords" ${raw[@]+"${raw[@]}"}
+stage "manifest" "$OUT/manifest.json" write_manifest "$corpus $cleaning $subwords" ${raw[@]+"${raw[@]}"}
 echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"

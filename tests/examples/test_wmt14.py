@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -233,6 +234,20 @@ def test_no_space_left(tmp_path) -> None:
     assert result.returncode == 1
     assert re.search("extract_text: .*File too large; nothing was left half-written", result.stderr)
     assert not list((tmp_path / "out" / "corpora").iterdir())
+
+
+def test_other_corpora_are_not_mixed(tmp_path) -> None:
+    """Text that mtdata got for other identifiers is not taken for what is asked for now."""
+    out = tmp_path / "out"
+    env = {**SMALL, "SOURCE": "mtdata", "OUT": str(out), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "mtdata").write_text("#!/bin/sh\nexit 1\n")  # no network
+    (tmp_path / "mtdata").chmod(0o755)
+    for ids in ("A B", "A C"):  # nothing was got: they may change
+        result = script("prepare", "en-de", env={**env, "MTDATA_IDS": ids}, check=False)
+        assert "mtdata failed" in last_line(result)
+    (out / "corpora" / "mtdata.de").write_text("of A and C\n")
+    result = script("prepare", "en-de", env={**env, "MTDATA_IDS": "A D"}, check=False)
+    assert "< mtdata=A,C > mtdata=A,D; set OUT to another folder, or remove" in last_line(result)
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""Scripts import what lies beside them: python sees to that when it runs one, runpy does not."""
+
+import sys
+
+from ..conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))

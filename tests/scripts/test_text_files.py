@@ -4,11 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import text_files
 
 from ..conftest import ROOT, run
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import text_files
 
 
 def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
