@@ -340,8 +340,11 @@ def test_effective_batch(
     assert option(call, "--distributed-world-size") == str(gpus * machines)
 
 
-def test_evaluate_arguments(fake, prepared) -> None:
-    """Beam 4 and length penalty 0.6; the fake generates nothing, which is an error."""
+@pytest.mark.parametrize(
+    ("recipe", "beam", "lenpen"), [("wmt14", "4", "0.6"), ("iwslt14", "5", "1.0")]
+)
+def test_evaluate_arguments(fake, prepared, recipe, beam, lenpen) -> None:
+    """The papers' search; the fake generates nothing, which is an error. Ten are averaged."""
     run_folder = prepared / "rdrop"
     run_folder.mkdir()
     (run_folder / "checkpoint_last.pt").touch()
@@ -351,13 +354,35 @@ def test_evaluate_arguments(fake, prepared) -> None:
     (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
     (prepared / "clean").mkdir()
     (prepared / "clean" / "test.de").write_text("x\n")
+    command = ["bash", ROOT / "examples" / recipe / "evaluate.sh", "en-de"]
     env = {**fake.env(1), "OUT": str(prepared), "AVERAGE": "0"}
-    result = script("evaluate", "en-de", env=env, check=False)
+    result = run(command, env=env, check=False)
     assert "printed no translations" in result.stderr
     (call,) = fake.calls()
     assert option(call, "--path") == str(run_folder / "checkpoint_best.pt")
-    assert (option(call, "--beam"), option(call, "--lenpen")) == ("4", "0.6")
+    assert (option(call, "--beam"), option(call, "--lenpen")) == (beam, lenpen)
     assert option(call, "--post-process") == "subword_nmt"
+    result = run(command, env={"OUT": str(prepared)}, check=False)
+    assert "does not hold 10 checkpoints" in last_line(result)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pair", "bpe", "size"),
+    [
+        ("wmt14", "en-de", "sentencepiece", 32000),
+        ("wmt14", "en-fr", "sentencepiece", 32000),
+        ("wmt14", "en-de", "moses", 32000),
+        ("wmt14", "en-fr", "moses", 40000),
+        ("iwslt14", "de-en", "sentencepiece", 10000),
+        ("iwslt14", "de-en", "moses", 10000),
+    ],
+)
+def test_subwords_of_the_full_recipe(tmp_path, recipe, pair, bpe, size) -> None:
+    env = {"OUT": str(tmp_path / "out"), "RAW_DIR": str(tmp_path), "BPE": bpe}
+    command = ["bash", ROOT / "examples" / recipe / "prepare.sh", pair]
+    assert "lacks the" in last_line(run(command, env=env, check=False))
+    kept = (tmp_path / "out" / "pieces.settings").read_text()
+    assert kept == f"bpe={bpe} vocab_size={size}\n"
 
 
 @pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
