@@ -40,6 +40,8 @@ def test_torchrun_with_the_group_spelled_out(fake, prepared, machines, rank) -> 
 def test_precision(fake, prepared) -> None:  # noqa: F811
     env = {"OUT": str(prepared)}
     script("train", "en-de", env={**fake.env(1), **env, "BF16": "1"})
+    # into a folder of its own: the first is trained to its end
+    env["RUN"] = "on-cpu"
     script("train", "en-de", env={**fake.env(0), **env, "CPU": "1", "NGPU": "2"})
     half, cpu = fake.calls()
     assert "--bf16" in half
