@@ -27,6 +27,7 @@ def prepare() -> None:
     keep_last_batch()
     refuse_separate_trainings()
     resume_with_same_batches()
+    block_repeated_ngrams()
     be_found_twice()
 
 
@@ -171,6 +172,33 @@ def resume_with_same_batches() -> None:
         return iterator
 
     FairseqTask.get_batch_iterator = get_batch_iterator
+
+
+def block_repeated_ngrams() -> None:
+    """Let --no-repeat-ngram-size work without fairseq's CUDA extension.
+
+    No wheel has the extension. Without it fairseq compares what it looks for with the end of
+    a buffer that has room for the longest hypothesis: with padding, so that it blocks nothing
+    (fairseq issues 4709 and 5206). Needed until the search gives it only what there is so far.
+    """
+    from fairseq.ngram_repeat_block import NGramRepeatBlock
+
+    block = NGramRepeatBlock._no_repeat_ngram
+    if hasattr(block, "__wrapped__"):
+        return
+
+    @functools.wraps(block)
+    def _no_repeat_ngram(
+        self: NGramRepeatBlock,
+        tokens: torch.Tensor,
+        lprobs: torch.Tensor,
+        bsz: int,
+        beam_size: int,
+        step: int,
+    ) -> torch.Tensor:
+        return block(self, tokens[:, : step + 1], lprobs, bsz, beam_size, step)
+
+    NGramRepeatBlock._no_repeat_ngram = _no_repeat_ngram
 
 
 def be_found_twice() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import fairseq
 import numpy as np
 import pytest
+import torch
 from fairseq.data import data_utils, token_block_dataset
+from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.tasks import FairseqTask
 
 from rdrop_fairseq.compat import require_fairseq_012
@@ -91,6 +93,19 @@ def test_batches_do_not_depend_on_the_epoch_of_resuming(build) -> None:
         task.dataset("train"), max_tokens=600, epoch=3, disable_iterator_cache=True
     )
     assert batches(anew) != batches(first)
+
+
+def test_ngrams_are_not_repeated() -> None:
+    """Of [1 2 3 1 2] and room for more, 3 must not come next, of [1 2 3 2 1] all may."""
+    block = NGramRepeatBlock(3, use_extension=False)
+    tokens = torch.full((2, 12), 9)
+    tokens[:, :5] = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 2, 1]])
+    allowed = block(tokens, torch.zeros(2, 10), 1, 2, step=4).isfinite()
+    assert allowed.all(1).tolist() == [False, True]
+    assert allowed[0].logical_not().nonzero().tolist() == [[3]]
+    # fairseq's own blocks nothing (else drop our fix)
+    fairseqs = NGramRepeatBlock._no_repeat_ngram.__wrapped__
+    assert fairseqs(block, tokens, torch.zeros(2, 10), 1, 2, 4).isfinite().all()
 
 
 def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@
 #               default: the data set from Hugging Face
 #   BART_DIR    folder of the unpacked bart.large.tar.gz; its dict.txt is used
 #   GPT2_BPE    folder of encoder.json and vocab.bpe            default: $OUT/gpt2_bpe, downloaded
-#   MAX_TOKENS_OF_TEXT  longest document or summary, in tokens  default: 1024; SMALL: 32
+#   MAX_TOKENS_OF_TEXT  longest document or summary, in tokens  default: 1024; SMALL: 64
 #   WORKERS     processes                                       default: one a core
 #   OUT         where to write                                  default: runs/$DATASET
 #   SMALL       1: for a small model trained from scratch on RAW_DIR: BPE (4,000 pieces) and

@@ -15,4 +15,4 @@ else
   OUT=${OUT:-$root/runs/$DATASET}
 fi
 export PYTHONWARNINGS=ignore
-positions=$((SMALL ? 32 : 1024)) # of the model, for documents and summaries
+positions=$((SMALL ? 64 : 1024)) # of the model, for documents and summaries

@@ -20,7 +20,7 @@
 #   OUT         where prepare.sh wrote                      default: runs/$DATASET
 #   SAVE_DIR    where to write                              default: $OUT/$CRITERION
 #   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;
-#               UPDATES 3000, LR 2e-3, MAX_TOKENS 1536, an update is one batch     default: 0
+#               UPDATES 3000, LR 3e-3, MAX_TOKENS 3072, an update is one batch     default: 0
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -40,10 +40,12 @@ SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
 if ((SMALL)); then
-  tokens=1536
-  UPDATES=${UPDATES:-3000} LR=${LR:-2e-3} MAX_TOKENS=${MAX_TOKENS:-1536}
+  tokens=3072
+  UPDATES=${UPDATES:-3000} LR=${LR:-3e-3} MAX_TOKENS=${MAX_TOKENS:-3072}
   start=()
-  model=(--arch bart_base
+  # not bart_base: its first weights are drawn for a width of 768, which is too little for 128
+  model=(--arch transformer --encoder-learned-pos --decoder-learned-pos --layernorm-embedding
+    --activation-fn gelu
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
     --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4)
 else

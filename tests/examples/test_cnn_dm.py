@@ -62,13 +62,13 @@ def test_small_from_text_to_rouge(raw, tmp_path) -> None:
     settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path, "WORKERS": 1}
     result = script("prepare", RAW_DIR=raw, **settings)
     assert "test: 11 pairs, 1 empty documents" in result.stdout
-    cut = int(re.search(r"^train.source: (\d+) longer than 32 tokens", result.stdout, re.M)[1])
+    cut = int(re.search(r"^train.source: (\d+) longer than 64 tokens", result.stdout, re.M)[1])
     encoded = (tmp_path / "bpe" / "train.source").read_text().splitlines()
     lengths = [len(line.split()) for line in encoded]
-    assert max(lengths) == 31  # and </s>
-    assert 0 < cut <= lengths.count(31)
+    assert max(lengths) == 63  # and </s>
+    assert 0 < cut <= lengths.count(63)
     cut = (tmp_path / "bpe" / "test.source").read_text().splitlines()
-    assert max(len(line.split()) for line in cut) == 31  # so that the search meets the longest
+    assert max(len(line.split()) for line in cut) == 63  # so that the search meets the longest
     again = script("prepare", RAW_DIR=raw, **settings)
     assert again.stdout == f"ready to train on: {tmp_path}/bin\n"
 
