@@ -8,14 +8,13 @@ no optimizer state: it is for generation and fine-tuning, not to resume from.
 """
 
 import argparse
-import os
 import re
-import sys
 from pathlib import Path
 
 import torch
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
+from text_files import InputError, command_line, writing
 
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 
@@ -23,8 +22,10 @@ import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
     """The last ``count`` checkpoints by epoch or, if there are fewer, by update.
 
-    Exits with one sentence if there are fewer of those, too.
+    Raises:
+        InputError: there are fewer of those, too.
     """
+    most = 0
     for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
         found = {
             int(match[1]): path
@@ -33,10 +34,12 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
         }
         if len(found) >= count:
             return [found[number] for number in sorted(found)[-count:]]
-    sys.exit(
-        f"average_checkpoints: {folder} does not hold {count} checkpoints by epoch "
-        "(checkpointN.pt) or by update (checkpoint_E_N.pt); train without --no-epoch-checkpoints, "
-        f"or with --save-interval-updates and --keep-interval-updates {count}"
+        most = max(most, len(found))
+    raise InputError(
+        f"{folder} does not hold {count} checkpoints by epoch (checkpointN.pt) or by update "
+        f"(checkpoint_E_N.pt) but {most}: average at most as many, or train on until there are "
+        f"{count} (without --no-epoch-checkpoints, or with --save-interval-updates and "
+        f"--keep-interval-updates {count})"
     )
 
 
@@ -44,7 +47,9 @@ def average(paths: list[Path]) -> dict:
     """The last checkpoint's state with the mean of all parameters, computed in float64.
 
     Parameters that are not floating point (counters) are taken from the last one.
-    Exits with one sentence if the checkpoints' parameters differ in name or shape.
+
+    Raises:
+        InputError: the checkpoints' parameters differ in name or shape.
     """
     total: dict[str, torch.Tensor] = {}
     for path in paths:
@@ -57,8 +62,8 @@ def average(paths: list[Path]) -> dict:
             continue
         for name in sorted(shapes.keys() | first_shapes.keys()):
             if shapes.get(name) != first_shapes.get(name):
-                sys.exit(
-                    f"average_checkpoints: {name} is {first_shapes.get(name, 'missing')} in "
+                raise InputError(
+                    f"{name} is {first_shapes.get(name, 'missing')} in "
                     f"{paths[0]} but {shapes.get(name, 'missing')} in {path}: "
                     "average checkpoints of one training only"
                 )
@@ -96,11 +101,13 @@ def main() -> None:
         parser.error(f"no such folder to write to: {args.output.parent}")
 
     state = average(paths)
-    unfinished = args.output.with_name(args.output.name + ".tmp")
-    torch.save(state, unfinished)
-    os.replace(unfinished, args.output)
+    try:
+        with writing(args.output) as (file,):
+            torch.save(state, file)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise InputError(f"cannot write {args.output}: is the disk full? ({error})") from None
     print(f"average of {len(paths)} in {args.output}: {' '.join(path.name for path in paths)}")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

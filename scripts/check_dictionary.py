@@ -4,7 +4,8 @@
 
 DATA is a folder made by fairseq-preprocess; CHECKPOINT a file, or a folder of them. Where the
 recipes' train.sh has put the dictionaries (dict.LANGUAGE.txt) beside the checkpoints, they are
-compared symbol by symbol. Otherwise only the sizes of dictionary and embeddings are.
+compared symbol by symbol. Otherwise only the sizes of dictionary and embeddings are (of a
+folder: those of its checkpoint_last.pt).
 """
 
 import argparse
@@ -72,8 +73,11 @@ def main() -> None:
     kept = [path for path in dictionaries if (folder / path.name).is_file()]
     for path in kept:
         compare(path, folder / path.name, args.checkpoint)
-    if not kept and args.checkpoint.is_file():
-        compare_sizes(dictionaries, args.checkpoint)
+    checkpoint = args.checkpoint
+    if checkpoint.is_dir():
+        checkpoint /= "checkpoint_last.pt"
+    if not kept and checkpoint.is_file():
+        compare_sizes(dictionaries, checkpoint)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
     python scripts/download.py --to DIR/NAME --checksum sha256:HEX URL
 
-NAME appears only when the download is complete and its checksum right; until then the bytes
-are in NAME.part. A NAME that is there already is checked, and not downloaded again.
+NAME appears only when the download is complete and its checksum right (without one: that of
+gzip, if it is a .tgz or .gz); until then the bytes are in NAME.part. A NAME that is there
+already is checked, and not downloaded again.
 """
 
 import argparse
+import gzip
 import hashlib
 import http.client
 import os
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 from text_files import InputError, command_line
@@ -25,11 +28,23 @@ def checksum_of(path: Path, kind: str) -> str:
         return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
 
+def is_whole_gzip(path: Path) -> bool:
+    """Whether the file can be unpacked to its end, where gzip has a checksum."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+    return True
+
+
 def download(url: str, part: Path) -> None:
     """Append to ``part`` what is missing of ``url``.
 
     Raises:
-        InputError: the server refuses, or the connection ends before the file does.
+        InputError: the server refuses, the connection ends before the file does, or the disk
+            is full.
     """
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -64,6 +79,11 @@ def download(url: str, part: Path) -> None:
         raise InputError(
             f"{url}: the connection broke after {kept} bytes ({reason}): run it again to go on"
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"{part}: {error.strerror}: what has come so far is kept; make room, and run it again "
+            "to go on"
+        ) from None
 
 
 def main() -> None:
@@ -95,6 +115,11 @@ def main() -> None:
         raise InputError(
             f"{args.url} has {found}, expected {args.checksum}: removed what was downloaded; run "
             "this again or, if the file has changed at its source, give its new checksum"
+        )
+    if args.checksum == "-" and args.to.suffix in (".gz", ".tgz") and not is_whole_gzip(part):
+        part.unlink()
+        raise InputError(
+            f"{args.url} is truncated or not gzip's: removed what was downloaded; run this again"
         )
     os.replace(part, args.to)
 

@@ -16,6 +16,7 @@ import argparse
 import gzip
 import io
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,21 +73,29 @@ def write_lines(path: Path, lines: Iterator[str]) -> None:
             file.write(line.encode() + b"\n")
 
 
+def sample(paths: list[Path], most: int) -> Iterator[str]:
+    """The lines of all files or, if these are more than ``most``, every k-th.
+
+    Not at random: sentencepiece's own sample is another one in every run.
+    """
+    lines = itertools.chain.from_iterable(map(lines_of, paths))
+    if not most:
+        return lines
+    total = sum(1 for path in paths for _ in path.open("rb"))
+    return itertools.islice(lines, 0, None, max(1, math.ceil(total / most)))
+
+
 def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
     """Write the pieces of ``text`` to ``folder``, by a sentencepiece model trained on it."""
-    sampling = {}
-    if args.sample:
-        sampling = {"input_sentence_size": args.sample, "shuffle_input_sentence": True}
-    sides = [lines_of(text[f"train.{language}"]) for language in args.languages]
+    sides = [text[f"train.{language}"] for language in args.languages]
     model = io.BytesIO()  # a model made from files would hold their paths
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain(*sides),
+            sentence_iterator=sample(sides, args.sample),
             model_writer=model,
             vocab_size=args.vocab_size,
             character_coverage=args.character_coverage,
             minloglevel=1,
-            **sampling,
         )
     except RuntimeError as error:
         raise InputError(
@@ -159,7 +168,10 @@ def main() -> None:
         "--character-coverage", type=float, default=1.0, help="of sentencepiece; default: 1"
     )
     parser.add_argument(
-        "--sample", type=int, default=0, help="sentences to learn sentencepieces on; default: all"
+        "--sample",
+        type=int,
+        default=0,
+        help="most sentences to learn sentencepieces on, evenly spaced; default: all",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
     args = parser.parse_args()

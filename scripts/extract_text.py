@@ -101,7 +101,8 @@ def main() -> None:
                 )
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
-            f"{args.archive} is truncated or not an archive ({error}): fetch it again"
+            f"{args.archive} is truncated or not an archive ({error}): remove it, and "
+            "fetch it again"
         ) from None
     print(f"{args.out}: {counts[0]} sentence pairs")
 

@@ -33,7 +33,9 @@ check_launch() {
 
   # Who starts this script several times on a machine would start as many trainings, each on
   # its own and over the other's checkpoints
-  for name in RANK LOCAL_RANK WORLD_SIZE; do
+  local ranks=(RANK LOCAL_RANK WORLD_SIZE OMPI_COMM_WORLD_RANK)
+  [[ -n ${SLURM_STEP_ID:-} ]] || ranks+=(PMI_RANK PMIX_RANK) # srun sets these, too
+  for name in "${ranks[@]}"; do
     [[ -z ${!name:-} ]] ||
       die "$name is set to '${!name}': run this script once on a machine, without torchrun or mpirun (it starts torchrun itself), and set NGPU and NNODES"
   done
@@ -68,23 +70,26 @@ check_launch() {
 
 # choose_update_freq TOKENS: sets UPDATE_FREQ, unless it is set, to the smallest number with
 # which an update over all GPUs has at least TOKENS tokens; prints what an update then has.
-# Sets launch_settings to what of the settings above changes the model. The number of GPUs does not
+# Sets launch_settings to what of the settings above changes the model: not the number of GPUs,
+# unless an update is then a tenth larger or smaller
 choose_update_freq() {
-  local wanted=$1 batch chosen="computed"
-  launch_settings=$TRAIN_ARGS
+  local wanted=$1 batch tokens chosen="computed"
   require_number MAX_TOKENS 1
   batch=$((MAX_TOKENS * NGPU * NNODES))
   if [[ -n ${UPDATE_FREQ:-} ]]; then
     require_number UPDATE_FREQ 1
     chosen="as set"
-    launch_settings+=" --tokens-in-update $((batch * UPDATE_FREQ))"
   else
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
   fi
+  tokens=$((batch * UPDATE_FREQ))
+  launch_settings=$TRAIN_ARGS
+  ((10 * tokens <= 11 * wanted && 10 * tokens >= 9 * wanted)) ||
+    launch_settings+=" --tokens-in-update $tokens"
   ((batch <= wanted)) ||
     echo "note: one batch on every GPU is already more than the recipe's update: lower MAX_TOKENS or NGPU"
   echo "effective batch: $MAX_TOKENS tokens x $NGPU GPU(s) x $NNODES machine(s) x" \
-    "update-freq $UPDATE_FREQ ($chosen) = $((batch * UPDATE_FREQ)) tokens; the recipe's: $wanted"
+    "update-freq $UPDATE_FREQ ($chosen) = $tokens tokens; the recipe's: $wanted"
 }
 
 # launch_training ARG...: fairseq-train on NGPU x NNODES processes that train one model.

@@ -9,13 +9,21 @@ counted in text, not in archives and binaries.
 
 import argparse
 import hashlib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from text_files import InputError, command_line, setting, write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = ("mtdata", "sacremoses", "sentencepiece", "subword-nmt", "ve-fairseq")
+
+
+def version_of(package: str) -> str | None:
+    """None if the package is not installed, or not under this name (a fairseq of one's own)."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def describe(path: Path) -> dict[str, int | str]:
@@ -59,7 +67,7 @@ def main() -> None:
             raise InputError(f"no such file: {path}")
     manifest = {
         "settings": dict(args.note),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": {package: version_of(package) for package in PACKAGES},
         "files": {name_of(path, args.out.parent): describe(path) for path in sorted(args.files)},
     }
     write_json(args.out, manifest)

@@ -223,7 +223,7 @@ def print_best(run: Run) -> None:
                 print(f"  best {split} {title}: {value:g} {unit} ({when})")
 
 
-def draw(runs: list[Run], path: Path) -> None:
+def draw(runs: list[Run]) -> Figure:
     """A row for each metric: over updates on the left, over wall time on the right."""
     logged = {metric for run in runs for _, metric in run.curves}
     metrics = [metric for metric in METRICS if metric in logged]
@@ -263,8 +263,7 @@ def draw(runs: list[Run], path: Path) -> None:
                     which(LogFormatter(minor_thresholds=(2, 0.8)))
             axis.grid(alpha=0.3, which="both")
     figure.legend(handles=lines.values(), loc="outside lower center", ncols=min(4, len(lines)))
-    with writing(path) as (file,):
-        figure.savefig(file, format="png", dpi=120)
+    return figure
 
 
 def arguments() -> argparse.Namespace:
@@ -293,7 +292,8 @@ def main() -> None:
     runs = [read_run(log, name) for log, name in zip(args.logs, args.names, strict=True)]
     for run in runs:
         print_best(run)
-    draw(runs, args.plot)
+    with writing(args.plot) as (file,):
+        draw(runs).savefig(file, format="png", dpi=120)
     print(f"drawn in {args.plot}")
 
 

@@ -18,9 +18,10 @@ keep_stage_settings() {
 
 # keep_corpora_settings SETTINGS: the same for the text that is there so far
 keep_corpora_settings() {
-  local text
+  local text archives
   text=$(find "$OUT/corpora" -type f -print -quit 2>/dev/null) || true
-  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1"
+  archives="archives=$(realpath -m "$ARCHIVES") raw_dir=$(realpath -m "$RAW_DIR")"
+  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1 $archives"
 }
 
 # list_archives: fills the arrays below with the lines of the table that the pair needs
@@ -81,7 +82,10 @@ copy_split() {
   local language parts
   mapfile -t parts < <(corpora_of "$1")
   for language in "$source" "$target"; do
-    cat "${parts[@]/%/.$language}" >"$OUT/clean/$1.$language.tmp" || die "cannot write $OUT/clean/$1.$language"
+    cat "${parts[@]/%/.$language}" >"$OUT/clean/$1.$language.tmp" || {
+      rm -f "$OUT/clean/$1.$language.tmp"
+      die "cannot write $OUT/clean/$1.$language"
+    }
     mv "$OUT/clean/$1.$language.tmp" "$OUT/clean/$1.$language"
   done
 }
@@ -92,17 +96,28 @@ binarise() {
   fairseq-preprocess -s "$source" -t "$target" --joined-dictionary --workers "$WORKERS" \
     --destdir "$OUT/data-bin.tmp" --trainpref "$OUT/pieces/train.pieces" \
     --validpref "$OUT/pieces/valid.pieces" --testpref "$OUT/pieces/test.pieces" \
-    >"$OUT/preprocess.log" 2>&1 || die "fairseq-preprocess failed; see the end of $OUT/preprocess.log"
+    >"$OUT/preprocess.log" 2>&1 || {
+    rm -rf "$OUT/data-bin.tmp"
+    tail -n 1 "$OUT/preprocess.log" >&2
+    die "fairseq-preprocess failed: its last line is above, all in $OUT/preprocess.log"
+  }
   mv "$OUT/data-bin.tmp" "$OUT/data-bin"
 }
 
-# write_manifest SETTINGS FILE...: all text and binaries in $OUT, and the FILEs
+# write_manifest SETTINGS ARCHIVE...: all text and binaries in $OUT, and the ARCHIVEs
 write_manifest() {
-  local notes=() note settings=$1
+  local notes=() note archive archives=() settings=$1
   shift
   for note in $settings; do
     notes+=(--note "$note")
   done
-  python "$root/scripts/manifest.py" --out "$OUT/manifest.json" "${notes[@]}" "$@" \
+  for archive in "$@"; do
+    if [[ -f $archive ]]; then
+      archives+=("$archive")
+    else
+      echo "note: $archive is not there any more: the manifest is without its checksum"
+    fi
+  done
+  python "$root/scripts/manifest.py" --out "$OUT/manifest.json" "${notes[@]}" ${archives[@]+"${archives[@]}"} \
     "$OUT"/corpora/*.* "$OUT"/clean/{train,valid,test}.* "$OUT"/pieces/* "$OUT"/data-bin/*.{txt,bin,idx}
 }

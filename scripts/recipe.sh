@@ -3,6 +3,8 @@
 #
 # The caller sets root (the checkout) and recipe (its name, for errors).
 
+export LC_ALL=C.UTF-8 # points in numbers, one order of sorting
+
 die() {
   echo "${recipe:?}: $*" >&2
   exit 1
@@ -58,9 +60,16 @@ is_trained() {
   echo "$1 is trained already, $(<"$1/updates") updates"
 }
 
-# mark_trained RUN UPDATES
+# mark_trained RUN: RUN has had as many updates as fairseq-train says, in RUN/train.log, that it
+# stopped after. It may have stopped for another reason (--patience, --stop-time-hours)
 mark_trained() {
-  echo "$2" >"$1/updates.tmp.$HOSTNAME.$$"
+  local updates
+  updates=$(sed -n 's/.*Stopping training due to num_updates: \([0-9]*\) >= .*/\1/p' "$1/train.log" | tail -n 1)
+  if [[ -z $updates ]]; then
+    echo "note: fairseq-train has stopped before the last update; running this again goes on"
+    return
+  fi
+  echo "$updates" >"$1/updates.tmp.$HOSTNAME.$$"
   mv "$1/updates.tmp.$HOSTNAME.$$" "$1/updates"
 }
 

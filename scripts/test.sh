@@ -27,4 +27,5 @@ ruff format --check .
 find . \( -name '*.sh' -o -name '*.sbatch' \) -not -path './.*' -print0 | xargs -0 shellcheck .ci/run
 # the processes share the cores among them
 export OMP_NUM_THREADS=1
-python -m pytest --numprocesses "$WORKERS" "$@"
+# each takes its half of the tests in a row: what a file makes for its tests is made once
+python -m pytest --numprocesses "$WORKERS" --dist worksteal "$@"

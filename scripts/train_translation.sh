@@ -16,15 +16,14 @@ train_translation() {
   local arguments=(--source-lang "$source" --target-lang "$target" --task translation
     --criterion "${criterion[@]}" --label-smoothing 0.1 --seed "$SEED" "$@")
   # not the number of GPUs, nor of updates: a run may go on with other ones
-  keep_settings "$run/train.settings" "${arguments[*]} $launch_settings" \
+  keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "${arguments[*]} $launch_settings" \
     "set RUN to another name, or remove $run"
   ! is_trained "$run" "$MAX_UPDATE" || return 0
   cp "$OUT"/data-bin/dict.*.txt "$run/"
   ((!CPU)) || workers=0
-  echo "training in $run; log: $run/train.log; curves: tensorboard --logdir $run/tensorboard"
+  echo "training in $run; log: $run/train.log; curves: python $root/scripts/plot_training.py $run/train.log"
   launch_training "$OUT/data-bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
     --tensorboard-logdir "$run/tensorboard" --log-format json --log-interval 100 \
     --num-workers "$workers" --max-update "$MAX_UPDATE" "${arguments[@]}" 2>&1 | tee -ia "$run/train.log"
-  mark_trained "$run" "$MAX_UPDATE"
-  echo "trained: $run"
+  mark_trained "$run"
 }

@@ -8,6 +8,7 @@ them depend on the batch alone.
 import copy
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,11 +41,11 @@ launch_training "$@"
 """
 
 
-def training(data: Path, save_dir: Path) -> list:
+def training(data: Path, save_dir: Path, arch: str, impl: str) -> list:
     """What a recipe's train.sh gives to launch_training."""
     return [
         *(data / "bin", *PAIR, *MASKS_OF_BATCH, "--save-dir", save_dir),
-        *("--arch", "transformer", *ARCHS["transformer"].split(), "--seed", "1"),
+        *("--arch", "transformer", *ARCHS[arch].split(), "--rdrop-impl", impl, "--seed", "1"),
         *("--optimizer", "adam", "--lr", "0.005", "--max-update", UPDATES),
         *("--save-interval-updates", "4", "--no-epoch-checkpoints"),
         *("--num-workers", "0", "--log-format", "json", "--log-interval", "1"),
@@ -82,10 +83,15 @@ def assert_same_training(ours: SimpleNamespace, theirs: SimpleNamespace) -> None
             assert float(line[name]) == pytest.approx(float(expected[name]), rel=1e-3), name
 
 
-@pytest.fixture(scope="module")
-def one_process(data, tmp_path_factory) -> SimpleNamespace:
-    folder = tmp_path_factory.mktemp("one")
-    return finished(launch(1, *training(data, folder)), folder)
+@pytest.fixture
+def one_process(data, tmp_path_factory) -> Callable[[str, str], SimpleNamespace]:
+    """The training by one process, given model and --rdrop-impl."""
+
+    def train(arch: str, impl: str) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("one")
+        return finished(launch(1, *training(data, folder, arch, impl)), folder)
+
+    return train
 
 
 def test_shards_are_uneven(build) -> None:
@@ -105,7 +111,8 @@ def test_shards_are_uneven(build) -> None:
 def test_no_c10d(data, one_process, tmp_path) -> None:
     command = ["torchrun", "--nproc_per_node", "2", "--rdzv-backend", "c10d"]
     command += ["--rdzv-endpoint", "localhost:0", "--no-python", BIN / "fairseq-train"]
-    command += [*training(data, tmp_path), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
+    model = ("transformer", "auto")  # tied, hence linear
+    command += [*training(data, tmp_path, *model), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
     command += ["--cpu", "--distributed-backend", "gloo", "--ddp-backend", "no_c10d"]
     command += ["--distributed-world-size", "2", "--distributed-init-method", "env://"]
     command += ["--distributed-rank", "-1", "--distributed-no-spawn"]
@@ -113,7 +120,8 @@ def test_no_c10d(data, one_process, tmp_path) -> None:
     two_processes = finished(result, tmp_path)
     assert len(two_processes.logged) == UPDATES
     assert all(float(line["rdrop_kl"]) > 0 for line in two_processes.logged)
-    assert_same_training(two_processes, one_process)
+    assert "impl linear" in two_processes.output
+    assert_same_training(two_processes, one_process(*model))
 
 
 def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
@@ -122,7 +130,8 @@ def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     Both launches are of scripts/launch.sh, which takes legacy_ddp on the CPU. Together they
     train as one process does that nobody kills.
     """
-    arguments = training(data, tmp_path)
+    model = ("transformer-untied", "logits")
+    arguments = training(data, tmp_path, *model)
     killed = launch(2, *arguments, check=False, KILL_RANK_1_AT="7")
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL)" in killed.stderr
@@ -132,7 +141,8 @@ def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     resumed = finished(launch(2, *arguments), tmp_path)
     assert f"Loaded checkpoint {tmp_path / 'checkpoint_last.pt'}" in resumed.output
     assert [int(line["num_updates"]) for line in resumed.logged] == [*range(updates + 1, 11)]
-    assert_same_training(resumed, one_process)
+    assert "impl logits" in resumed.output
+    assert_same_training(resumed, one_process(*model))
 
 
 def test_classifier_is_validated_on_all_shards(pairs, tmp_path) -> None:

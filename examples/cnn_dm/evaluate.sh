@@ -66,7 +66,7 @@ keep_settings "$DIR/settings" "checkpoint=$checkpoint $(stat -c 'bytes=%s time=%
 shards=$SHARDS batch=$BATCH_SIZE beam=$BEAM lenpen=$LENPEN length=$MIN_LEN-$MAX_LEN" "set DIR to another folder, or remove $DIR"
 precision=(--fp16)
 ((!CPU)) || precision=(--cpu)
-documents=$(wc -l <"$OUT/raw/test.source")
+documents=$(grep -c '' "$OUT/raw/test.source") # wc would not count a last line without its end
 progress=(cat)
 [[ ! -t 2 ]] || progress=(python -m tqdm --total "$((documents / SHARDS))" --unit " summaries")
 for ((shard = 0; shard < SHARDS; shard++)); do

@@ -51,8 +51,10 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
-keep_settings "$OUT/prepare.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR BART_DIR=$BART_DIR \
-GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $OUT"
+keep_settings_of "$OUT/raw" "$OUT/raw.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR" \
+  "set OUT to another folder, or remove $OUT"
+keep_settings_of "$OUT/bpe" "$OUT/bpe.settings" "BART_DIR=$BART_DIR GPT2_BPE=$GPT2_BPE \
+MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $OUT/bpe and $OUT/bin"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
@@ -71,8 +73,8 @@ if ((${#to_encode[@]})); then
   ((SMALL)) || bpe=(--download --published)
   python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
     "${to_encode[@]}"
-  link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh
 fi
+link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh
 longest=$((MAX_TOKENS_OF_TEXT - 1)) # and the </s> that fairseq adds
 for file in "${files[@]}"; do
   [[ ! -f $OUT/bpe/$file ]] || continue

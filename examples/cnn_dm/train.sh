@@ -71,7 +71,7 @@ choose_update_freq "$tokens"
 
 loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
 [[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
-keep_settings "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
+keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
 # once there is a checkpoint of this training, go on from it
@@ -95,4 +95,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
   --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr
-mark_trained "$SAVE_DIR" "$UPDATES"
+mark_trained "$SAVE_DIR"

@@ -23,7 +23,7 @@ source "$root/examples/glue/settings.sh"
 read_arguments "$@"
 [[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
 shopt -s nullglob
-finished=("$runs"/*/seed*/done)
+finished=("$runs"/*/seed*/updates)
 ((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
 export PYTHONWARNINGS=ignore
 for mark in "${finished[@]}"; do

@@ -127,12 +127,9 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67
 export PYTHONWARNINGS=ignore
 for seed in $SEED; do
   run=$runs/seed$seed
-  keep_settings "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
+  keep_settings_of "$run/checkpoint_last.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
     "set OUT to another folder, or remove $run"
-  if [[ -f $run/done ]]; then
-    echo "$run is trained already"
-    continue
-  fi
+  ! is_trained "$run" "$UPDATES" || continue
   echo "training $run: $UPDATES updates of $BATCH examples"
   # the encoder's weights are taken when there is no checkpoint of this run to resume from
   # shellcheck disable=SC2086  # settings is several arguments
@@ -142,5 +139,5 @@ for seed in $SEED; do
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
     --lr-scheduler polynomial_decay --no-epoch-checkpoints \
     --log-format simple --log-interval 50 | tee -a "$run/train.log"
-  touch "$run/done"
+  mark_trained "$run"
 done

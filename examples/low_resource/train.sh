@@ -48,7 +48,7 @@ require_program fairseq-train
 
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
-keep_settings "$run/train.settings" "$settings" "set RUN to another name, or remove $run"
+keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings" "set RUN to another name, or remove $run"
 [[ ! -f $run/updates ]] || (($(<"$run/updates") <= UPDATES)) ||
   die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
 ! is_trained "$run" "$UPDATES" || exit 0
@@ -75,10 +75,11 @@ echo unknown >>"$run/cpu_seconds" # for now, and for good if this script is kill
     --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
     --cpu --num-workers 0 --log-format json --log-interval 20 >>"$run/train.log" 2>&1
 } 2>"$run/time" || failed=1
-sed -i "\$s/.*/$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time")/" "$run/cpu_seconds"
+seconds=$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time") || seconds=unknown
+sed -i "\$s/.*/$seconds/" "$run/cpu_seconds"
 rm "$run/time"
 ((!failed)) || {
   tail -n 1 "$run/train.log" >&2
   die "fairseq-train failed or was stopped; see $run/train.log"
 }
-mark_trained "$run" "$UPDATES"
+mark_trained "$run"

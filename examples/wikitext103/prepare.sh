@@ -35,11 +35,11 @@ for split in ${RAW_DIR:+train valid test}; do
     die "RAW_DIR ($RAW_DIR) lacks wiki.$split.tokens, or it is empty"
 done
 corpus=${RAW_DIR:-$OUT/raw}
+keep_settings_of "$OUT/raw" "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
+  "set OUT to another folder, or remove $OUT"
 if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --out "$corpus"
 fi
-keep_settings "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
-  "set OUT to another folder, or remove $OUT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 text=$corpus

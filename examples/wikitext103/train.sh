@@ -73,7 +73,7 @@ fi
 check_launch
 require_number UPDATES 1
 choose_update_freq "$tokens"
-keep_settings "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
+keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
 progress=simple
@@ -87,4 +87,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
   --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr
-mark_trained "$SAVE_DIR" "$UPDATES"
+mark_trained "$SAVE_DIR"

@@ -3,14 +3,21 @@
 import json
 from pathlib import Path
 
+#: what fairseq-train logs after the last update that --max-update asks for
+TRAINED = (
+    "sed -n 's/.* --max-update \\([0-9]*\\).*/Stopping training due to num_updates: "
+    '\\1 >= max_update: \\1/p\' <<<"$*"\n'
+)
+
 
 class FakePrograms:
-    """A folder of programs each of which appends its arguments to a file, and prints nothing.
+    """A folder of programs each of which appends its arguments to a file.
 
     Args:
         folder: where to write them.
         names: their names.
-        body: shell commands that they run afterwards, in ``{name: commands}``.
+        body: shell commands that they run afterwards, in ``{name: commands}``; none
+            unless given.
     """
 
     def __init__(self, folder: Path, *names: str, **body: str) -> None:

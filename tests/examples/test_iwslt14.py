@@ -1,13 +1,17 @@
 """examples/iwslt14: whole at small size, its hyper-parameters, and what bad input gives."""
 
 import json
+import os
 import re
+import shutil
+import sys
 
 import pytest
 
-from ..conftest import ROOT, run
+from ..conftest import BIN, ROOT, run
 from . import raw_archives
 from .conftest import option
+from .fake import FakePrograms
 from .test_wmt14 import SMALL, last_line, prepared, text_as  # noqa: F401
 
 SCRIPTS = ROOT / "examples" / "iwslt14"
@@ -44,6 +48,71 @@ def test_small_from_archive_to_scores(tmp_path) -> None:
     assert "No paired bootstrap: there is no" in scores
     assert "@@" not in (out / "rdrop" / "hyp.txt").read_text()
     assert (out / "rdrop" / "ref.txt").read_text().splitlines() == text["de"][:60]
+
+
+def test_chinese(tmp_path) -> None:
+    """Han characters for Spanish letters: a sentence is a row of them, without spaces."""
+    text = text_as("zh-en", 300)
+    text["zh"] = [
+        "".join(chr(0x4E00 + ord(letter)) for letter in line if letter.isalnum())
+        for line in text["zh"]
+    ]
+    raw_archives.write("iwslt14", "zh-en", tmp_path / "raw", text)
+    env = {**SMALL, "RAW_DIR": str(tmp_path / "raw"), "OUT": str(tmp_path / "out")}
+    # two or three letters a word: more than the usual ratio of lengths, 3
+    script("prepare", "en-zh", env={**env, "MAX_RATIO": "6", "VOCAB_SIZE": "500"})
+    counts = json.loads((tmp_path / "out" / "clean" / "train.clean.json").read_text())["all"]
+    assert counts["kept"] > 200
+    assert (tmp_path / "out" / "clean" / "test.zh").read_text().splitlines() == text["zh"][:60]
+    pieces = (tmp_path / "out" / "pieces" / "test.pieces.zh").read_text().split()
+    assert 1 < sum(map(len, pieces)) / len(pieces) < 4
+
+    (tmp_path / "out" / "rdrop").mkdir()
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "dict.zh.txt"):
+        shutil.copy(
+            tmp_path / "out" / "data-bin" / "dict.zh.txt", tmp_path / "out" / "rdrop" / name
+        )
+    fake = FakePrograms(
+        tmp_path / "fake",
+        "fairseq-generate",
+        fairseq_generate='awk \'{print "H-" NR-1 "\\t-1\\t" $0}\' '
+        f"{tmp_path}/out/clean/test.zh\n",
+    )
+    env |= {"PATH": f"{fake.folder}:{BIN}:{os.environ['PATH']}", "AVERAGE": "0"}
+    scores = script("evaluate", "en-zh", env=env).stdout
+    assert "BLEU 100.00" in scores
+    assert "BLEU|nrefs:1|case:mixed|eff:no|tok:zh|" in scores
+    assert "nothing with the paper's figures into Chinese" in scores
+
+
+def test_truncated_download_without_a_checksum(server, tmp_path) -> None:
+    """gzip's own finds it, nothing is kept, and running it again succeeds."""
+    raw_archives.write("iwslt14", "de-en", server.folder, text_as("de-en", 100))
+    command = [sys.executable, ROOT / "scripts" / "download.py", f"{server.address}/de-en.tgz"]
+    command += ["--to", tmp_path / "raw" / "de-en.tgz"]
+    server.faults["de-en.tgz"] = "truncated"
+    result = run(command, check=False)
+    assert result.returncode == 1
+    assert "de-en.tgz is truncated or not gzip's: removed what was downloaded" in result.stderr
+    assert not list((tmp_path / "raw").iterdir())
+    server.faults.clear()
+    run(command)
+    assert (tmp_path / "raw" / "de-en.tgz").read_bytes() == (
+        server.folder / "de-en.tgz"
+    ).read_bytes()
+
+
+def test_download_to_a_full_disk_goes_on_later(server, tmp_path) -> None:
+    (server.folder / "data.bin").write_bytes(bytes(range(256)) * 400)
+    command = [sys.executable, ROOT / "scripts" / "download.py", f"{server.address}/data.bin"]
+    command += ["--to", tmp_path / "data.bin"]
+    result = run(["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command], check=False)
+    assert result.returncode == 1
+    assert "what has come so far is kept; make room, and run it again to go on" in result.stderr
+    assert not (tmp_path / "data.bin").exists()
+    run(command)
+    assert (tmp_path / "data.bin").read_bytes() == (server.folder / "data.bin").read_bytes()
+    assert len(server.ranges) == 1
 
 
 PAPER = {

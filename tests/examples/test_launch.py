@@ -40,8 +40,6 @@ def test_torchrun_with_the_group_spelled_out(fake, prepared, machines, rank) -> 
 def test_precision(fake, prepared) -> None:  # noqa: F811
     env = {"OUT": str(prepared)}
     script("train", "en-de", env={**fake.env(1), **env, "BF16": "1"})
-    # into a folder of its own: the first is trained to its end
-    env["RUN"] = "on-cpu"
     script("train", "en-de", env={**fake.env(0), **env, "CPU": "1", "NGPU": "2"})
     half, cpu = fake.calls()
     assert "--bf16" in half
@@ -58,6 +56,8 @@ def test_precision(fake, prepared) -> None:  # noqa: F811
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is set to '2': run this script once on a machine"),
         ({"RANK": "0"}, "RANK is set to '0'"),
         ({"LOCAL_RANK": "1"}, "LOCAL_RANK is set to '1'"),
+        ({"OMPI_COMM_WORLD_RANK": "0"}, "OMPI_COMM_WORLD_RANK is set to '0': run this script once"),
+        ({"PMI_RANK": "1"}, "PMI_RANK is set to '1': .* without torchrun or mpirun"),
         (
             {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8"},
             "srun started 8 tasks but NNODES is 1: start one task on a machine",
@@ -113,3 +113,51 @@ def test_slurm_job(fake, prepared) -> None:  # noqa: F811
     assert option(call, "--distributed-world-size") == "16"
     assert option(call, "--update-freq") == "8"
     assert (option(call, "--master-addr"), option(call, "--master-port")) == ("n1", "20007")
+
+
+def test_srun_may_start_the_script(fake, prepared) -> None:  # noqa: F811
+    """It sets PMI_RANK, as MPI's launchers do."""
+    env = {**fake.env(1), "OUT": str(prepared), "PMI_RANK": "0", "SLURM_STEP_ID": "0"}
+    script("train", "en-de", env=env)
+    assert len(fake.calls()) == 1
+
+
+def test_training_that_stops_early_is_not_done(fake, prepared) -> None:  # noqa: F811
+    """As with --patience or --stop-time-hours: fairseq-train ends with 0, too."""
+    env = {**fake.env(1), "OUT": str(prepared), "TRAIN_ARGS": "--patience 3"}
+    assert "stopped before the last update" in script("train", "en-de", env=env).stdout
+    (fake.programs / "fairseq-train").write_text(
+        (fake.programs / "fairseq-train").read_text()
+        + "echo '| INFO | Stopping training due to num_updates: 300000 >= max_update: 300000'\n"
+    )
+    script("train", "en-de", env=env)
+    again = script("train", "en-de", env=env)
+    assert "rdrop is trained already, 300000 updates" in again.stdout
+    assert len(fake.calls()) == 2
+
+
+def test_settings_bind_once_there_is_a_checkpoint(fake, prepared) -> None:  # noqa: F811
+    env = {**fake.env(1), "OUT": str(prepared)}
+    script("train", "en-de", env={**env, "DROPOUT": "O.1"})  # which fairseq would refuse
+    script("train", "en-de", env=env)
+    (prepared / "rdrop" / "checkpoint_last.pt").touch()
+    result = script("train", "en-de", env={**env, "DROPOUT": "0.2"}, check=False)
+    assert "< --dropout 0.1 > --dropout 0.2; set RUN to another name" in last_line(result)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"NGPU": 1, "MAX_TOKENS": 4096}, ""),
+        ({"NGPU": 3, "MAX_TOKENS": 1366}, ""),  # 4,098 tokens
+        ({"NGPU": 1, "MAX_TOKENS": 4096, "UPDATE_FREQ": 1}, ""),  # what it would be anyway
+        ({"NGPU": 1, "MAX_TOKENS": 4096, "UPDATE_FREQ": 2}, " --tokens-in-update 8192"),
+        ({"NGPU": 1, "MAX_TOKENS": 16384}, " --tokens-in-update 16384"),
+        ({"NGPU": 1, "MAX_TOKENS": 3000}, " --tokens-in-update 6000"),
+    ],
+)
+def test_size_of_an_update_is_a_setting_where_it_is_not_the_recipes(settings, kept) -> None:
+    program = "source scripts/recipe.sh; source scripts/launch.sh; NNODES=1 TRAIN_ARGS= recipe=x; "
+    program += 'choose_update_freq 4096 >&2; echo "$launch_settings"'
+    env = {name: str(value) for name, value in settings.items()}
+    assert run(["bash", "-c", program], env=env).stdout == f"{kept}\n"

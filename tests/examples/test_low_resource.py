@@ -186,6 +186,7 @@ for ((i = 0; i < work; i++)); do :; done
 valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
 printf "it | INFO | valid | $valid\\n" "$updates"
 cp "$data"/dict.*.txt "$folder/"
+echo "| INFO | Stopping training due to num_updates: $updates >= max_update: $updates"
 echo "best" >"$folder/checkpoint_best.pt"
 echo "after $updates" >"$folder/checkpoint_last.pt"
 """

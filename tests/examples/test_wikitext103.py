@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import ROOT, corpus_lines, run
-from .fake import FakePrograms, options
+from .fake import TRAINED, FakePrograms, options
 
 HERE = ROOT / "examples" / "wikitext103"
 TINY = (
@@ -135,7 +135,8 @@ ADAPTIVE = {
 )
 def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     """What fairseq-train is given: the settings of DESIGN.md and of fairseq's READMEs."""
-    fake = FakePrograms(tmp_path / "fake", "fairseq-train", "torchrun")
+    programs = ("fairseq-train", "torchrun")
+    fake = FakePrograms(tmp_path / "fake", *programs, fairseq_train=TRAINED, torchrun=TRAINED)
     (tmp_path / "out" / "bin").mkdir(parents=True)
     settings = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": tmp_path / "out", "CPU": 1}
     settings |= {"MODEL": model, "CRITERION": criterion}
@@ -152,6 +153,7 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     script("train", NGPU=8, **settings)
     (arguments,) = fake.calls("torchrun")
     assert options(arguments)["--update-freq"] == {"gpt": "16", "adaptive": "3"}[model]
+    (tmp_path / "out" / f"{model}.{criterion}.1" / "checkpoint_last.pt").touch()
     result = script("train", TRAIN_ARGS="--dropout 0.3", UPDATES=10, check=False, **settings)
     assert result.returncode == 1
     for message in ("> --max-update 10 ", "> --dropout 0.3; set SAVE_DIR to another folder"):

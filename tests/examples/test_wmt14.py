@@ -226,14 +226,25 @@ def test_bad_raw_folder(tmp_path) -> None:
 
 def test_no_space_left(tmp_path) -> None:
     """A limit on the size of files stands for a full disk: the system refuses to write on."""
+    limit, where = "ulimit -f 8; exec", tmp_path / "out" / "clean"
     raw = tmp_path / "raw"
     raw_archives.write("wmt14", "en-de", raw, text_as("en-de", 3000))
     env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(tmp_path / "out")}
-    command = ["bash", "-c", f"ulimit -f 8; exec bash {SCRIPTS}/prepare.sh en-de"]
+    command = ["bash", "-c", f"{limit} bash {SCRIPTS}/prepare.sh en-de"]
     result = run(command, env=env, check=False)
     assert result.returncode == 1
     assert re.search("extract_text: .*File too large; nothing was left half-written", result.stderr)
     assert not list((tmp_path / "out" / "corpora").iterdir())
+
+    # a test set as it is copied
+    where.mkdir(exist_ok=True)
+    (tmp_path / "out" / "corpora" / "big.en").write_text("x" * 10000)
+    program = f"{limit} bash -c 'recipe=x; source scripts/recipe.sh; source "
+    program += "scripts/prepare_parallel.sh; splits=(test) corpora=(big) source=en target=de; "
+    result = run(["bash", "-c", f"{program} copy_split test'"], env=env, check=False)
+    assert result.returncode == 1
+    assert last_line(result) == f"x: cannot write {where}/test.en"
+    assert not list(where.iterdir())
 
 
 def test_other_corpora_are_not_mixed(tmp_path) -> None:
@@ -248,6 +259,29 @@ def test_other_corpora_are_not_mixed(tmp_path) -> None:
     (out / "corpora" / "mtdata.de").write_text("of A and C\n")
     result = script("prepare", "en-de", env={**env, "MTDATA_IDS": "A D"}, check=False)
     assert "< mtdata=A,C > mtdata=A,D; set OUT to another folder, or remove" in last_line(result)
+
+
+def test_other_archives_are_not_mixed(tmp_path) -> None:
+    """Nor is their checksum taken for that of those which the text is from."""
+    text = text_as("en-de", 150)
+    for folder in ("raw", "other"):
+        raw_archives.write("wmt14", "en-de", tmp_path / folder, text)
+    env = {**SMALL, "OUT": str(tmp_path / "out"), "VOCAB_SIZE": "400"}
+    (tmp_path / "raw" / "test-full.tgz").rename(tmp_path / "kept")
+    script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "raw")}, check=False)
+    (tmp_path / "kept").rename(tmp_path / "raw" / "test-full.tgz")
+    script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "raw")})
+    other = script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "other")}, check=False)
+    assert f"< raw_dir={tmp_path}/raw > archives=" in last_line(other)
+    assert f"> raw_dir={tmp_path}/other; set OUT to another folder" in last_line(other)
+    # an archive that was removed to make room
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "raw" / "test-full.tgz").unlink()
+    result = script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "raw")})
+    assert "test-full.tgz is not there any more: the manifest is without" in result.stdout
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert {"test.tgz", "clean/test.en"} <= manifest["files"].keys()
+    assert "test-full.tgz" not in manifest["files"]
 
 
 @pytest.fixture
@@ -301,6 +335,7 @@ def test_baseline_differs_in_the_criterion_alone(fake, prepared) -> None:
     script("train", "en-de", env=env)
     shutil.rmtree(prepared / "x")
     script("train", "en-de", env={**env, "CRITERION": "baseline"})
+    (prepared / "x" / "checkpoint_last.pt").touch()
     for changed in ({"TRAIN_ARGS": "--lr 1"}, {"UPDATE_FREQ": "2"}):
         other = script(
             "train", "en-de", env={**env, "CRITERION": "baseline", **changed}, check=False
@@ -364,25 +399,46 @@ def test_evaluate_arguments(fake, prepared, recipe, beam, lenpen) -> None:
     assert option(call, "--post-process") == "subword_nmt"
     result = run(command, env={"OUT": str(prepared)}, check=False)
     assert "does not hold 10 checkpoints" in last_line(result)
+    assert "but 0: average at most as many, or train on" in last_line(result)
+
+
+def test_headline_number_of_the_paper(fake, prepared) -> None:
+    """En-De is scored by compound-split BLEU, and the output says what that compares with."""
+    (prepared / "rdrop").mkdir()
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "dict.de.txt"):
+        shutil.copy(prepared / "data-bin" / "dict.de.txt", prepared / "rdrop" / name)
+    (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
+    (prepared / "clean").mkdir()
+    lines = ["Er ist ein Rind-Vieh und auch kein schöner Hund .", "Das ist ein kluger Kopf ."]
+    (prepared / "clean" / "test.de").write_text("".join(f"{line}\n" for line in lines))
+    with (fake.programs / "fairseq-generate").open("a") as program:
+        program.writelines(f"printf 'H-{i}\\t-1\\t{line}\\n'\n" for i, line in enumerate(lines))
+    env = {**fake.env(1), "OUT": str(prepared), "AVERAGE": "0"}
+    scores = script("evaluate", "en-de", env=env).stdout
+    assert "tokenised compound-split BLEU 100.00" in scores
+    assert "tokenised compound-split BLEU with the R-Drop paper's 30.91" in scores
 
 
 @pytest.mark.parametrize(
-    ("recipe", "pair", "bpe", "size"),
+    ("recipe", "pair", "bpe", "size", "words", "ratio"),
     [
-        ("wmt14", "en-de", "sentencepiece", 32000),
-        ("wmt14", "en-fr", "sentencepiece", 32000),
-        ("wmt14", "en-de", "moses", 32000),
-        ("wmt14", "en-fr", "moses", 40000),
-        ("iwslt14", "de-en", "sentencepiece", 10000),
-        ("iwslt14", "de-en", "moses", 10000),
+        ("wmt14", "en-de", "sentencepiece", 32000, 250, "2"),
+        ("wmt14", "en-fr", "sentencepiece", 32000, 250, "2"),
+        ("wmt14", "en-de", "moses", 32000, 250, "2"),
+        ("wmt14", "en-fr", "moses", 40000, 250, "2"),
+        ("iwslt14", "de-en", "sentencepiece", 10000, 175, "1.5"),
+        ("iwslt14", "de-en", "moses", 10000, 175, "1.5"),
+        ("iwslt14", "en-zh", "sentencepiece", 10000, 175, "3"),
     ],
 )
-def test_subwords_of_the_full_recipe(tmp_path, recipe, pair, bpe, size) -> None:
+def test_settings_of_the_full_recipe(tmp_path, recipe, pair, bpe, size, words, ratio) -> None:
     env = {"OUT": str(tmp_path / "out"), "RAW_DIR": str(tmp_path), "BPE": bpe}
     command = ["bash", ROOT / "examples" / recipe / "prepare.sh", pair]
     assert "lacks the" in last_line(run(command, env=env, check=False))
     kept = (tmp_path / "out" / "pieces.settings").read_text()
     assert kept == f"bpe={bpe} vocab_size={size}\n"
+    kept = (tmp_path / "out" / "clean.settings").read_text()
+    assert kept == f"max_words={words} max_ratio={ratio}\n"
 
 
 @pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])

@@ -60,7 +60,8 @@ def test_last_by_epoch_or_by_update(tmp_path) -> None:
         ("name", r"other is missing in .*a.pt but (2, 3) in .*b.pt"),
         ("truncated", r"cannot read .*b.pt .*truncated or not a fairseq checkpoint"),
         ("missing", r"no such checkpoint: .*b.pt"),
-        ("few", r"does not hold 3 checkpoints by epoch"),
+        ("few", r"does not hold 3 checkpoints by epoch .* but 0: average at most as many"),
+        ("full", r"cannot write .*avg.pt: is the disk full\?"),
         ("folder", r"is a folder: give --last N"),
         ("output", r"no such folder to write to: .*out"),
         ("zero", r"--last must be at least 1, got 0"),
@@ -83,7 +84,12 @@ def test_wrong_input(tmp_path, case, message) -> None:
         inputs = ["--last", "3" if case == "few" else "0", tmp_path]
     if case != "output":
         (tmp_path / "out").mkdir()
-    result = run([*AVERAGE, "--output", tmp_path / "out" / "avg.pt", *inputs], check=False)
+    command = [*AVERAGE, "--output", tmp_path / "out" / "avg.pt", *inputs]
+    if case == "full":  # a limit on the size of files stands for a full disk
+        save(first, 1.0, (100, 100))
+        save(second, 1.0, (100, 100))
+        command = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command]
+    result = run(command, check=False)
     assert result.returncode in (1, 2)
     pattern = message.replace("(", r"\(").replace(")", r"\)")
     assert re.search(pattern, result.stderr.splitlines()[-1])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
+from encode_corpus import sample  # scripts/encode_corpus.py
 
 from ..conftest import ROOT, corpus_lines, run
 
@@ -44,6 +45,17 @@ def test_workers_change_nothing(corpus, tmp_path, bpe) -> None:
         words = [line.replace("@@ ", "").replace(" ", "") for line in pieces]
         plain = [line.replace("\u2019", "&apos;").replace(" ", "") for line in text]
         assert sum(a == b for a, b in zip(words, plain, strict=True)) > 20
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(0, "abcdefg"), (7, "abcdefg"), (6, "aceg"), (3, "adg"), (1, "a")]
+)
+def test_sample_is_the_same_every_time(tmp_path, most, expected) -> None:
+    """Of what is too much, evenly spaced lines of both sides."""
+    paths = [tmp_path / "x", tmp_path / "y"]
+    paths[0].write_text("a\nb\nc\nd\n")
+    paths[1].write_text("e\nf\ng\n")
+    assert list(sample(paths, most)) == list(expected)
 
 
 def test_punctuation_is_normalised_only_if_asked(corpus, tmp_path) -> None:

@@ -4,6 +4,8 @@ import json
 import sys
 from importlib.metadata import version
 
+from manifest import version_of  # scripts/manifest.py
+
 from ..conftest import ROOT, run
 
 MANIFEST = [sys.executable, ROOT / "scripts" / "manifest.py"]
@@ -39,6 +41,12 @@ def test_manifest(tmp_path) -> None:
     text.write_text("Ein  Satz\n\ndrei\n")
     run([*command, "--note", "flags=--a=1", *files])
     assert (folder / "manifest.json").read_text() != before
+
+
+def test_package_that_is_not_installed() -> None:
+    """As ve-fairseq where somebody has a fairseq of their own."""
+    assert version_of("sentencepiece") == version("sentencepiece")
+    assert version_of("no-such-package") is None
 
 
 def test_missing_file(tmp_path) -> None:

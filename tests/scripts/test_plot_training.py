@@ -12,6 +12,7 @@ import matplotlib.colors
 import matplotlib.image
 import numpy
 import pytest
+from plot_training import draw  # scripts/plot_training.py
 
 from ..conftest import ROOT, run, train
 
@@ -170,6 +171,23 @@ def test_command_line(logs, tmp_path, read_run) -> None:
     for color in ("C0", "C1"):  # both runs
         assert (*(round(255 * part) for part in matplotlib.colors.to_rgb(color)), 255) in colors
     assert [path.name for path in tmp_path.iterdir()] == ["training.png"]
+
+
+def test_what_is_drawn_is_named(logs, read_run) -> None:
+    """Titles, units, and a legend with both runs' training and validation."""
+    figure = draw([read_run(logs / f"{name}.log", name) for name in ("whole", "parts")])
+    expected = ["loss (bits)", "perplexity (2^nll_loss)", "BLEU (points)", "R-Drop's KL (bits)"]
+    for row, label in enumerate(expected):
+        left, right = figure.axes[2 * row : 2 * row + 2]
+        assert left.get_ylabel() == label
+        assert left.get_title() == label.rsplit(" (", 1)[0] + " over updates"
+        assert left.get_xlabel() == "updates"
+        assert re.fullmatch(r"wall time \((hours|minutes|seconds)\)", right.get_xlabel())
+    (legend,) = figure.legends
+    named = {text.get_text() for text in legend.get_texts()}
+    assert named == {
+        f"{name}, {split}" for name in ("whole", "parts") for split in ("train", "valid")
+    }
 
 
 def test_damaged_tensorboard(logs, tmp_path, read_run) -> None:
