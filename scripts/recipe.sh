@@ -38,16 +38,24 @@ keep_settings() {
     [[ -z $changes ]] ||
       die "$(dirname "$file") was made with other settings (< then, > now): ${changes% }; $remedy"
   fi
-  mkdir -p "$(dirname "$file")"
-  echo "$now" >"$file.tmp.$HOSTNAME.$$" # other machines may write it, too
-  mv "$file.tmp.$HOSTNAME.$$" "$file"
+  write_line "$file" "$now"
 }
 
 # keep_settings_of PRODUCT FILE SETTINGS REMEDY: the same, if PRODUCT is there, which is made
 # with the settings; before that, they may change
 keep_settings_of() {
-  [[ -e $1 ]] || rm -f "$2"
-  keep_settings "${@:2}"
+  if [[ -e $1 ]]; then
+    keep_settings "${@:2}"
+  else
+    write_line "$2" "$3"
+  fi
+}
+
+# write_line FILE LINE: whole or not at all, though other machines may write it, too
+write_line() {
+  mkdir -p "$(dirname "$1")"
+  echo "$2" >"$1.tmp.$HOSTNAME.$$"
+  mv "$1.tmp.$HOSTNAME.$$" "$1"
 }
 
 # uses_moses: prepare.sh of a translation recipe was given BPE=moses
@@ -69,8 +77,7 @@ mark_trained() {
     echo "note: fairseq-train has stopped before the last update; running this again goes on"
     return
   fi
-  echo "$updates" >"$1/updates.tmp.$HOSTNAME.$$"
-  mv "$1/updates.tmp.$HOSTNAME.$$" "$1/updates"
+  write_line "$1/updates" "$updates"
 }
 
 # link TARGET NAME: NAME leads to the folder TARGET, unless it is there already
