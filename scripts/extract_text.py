@@ -9,7 +9,7 @@ members that match, the sentences follow one another in the order of the names.
 
 A member is plain text (also .gz), or in the formats of the shared tasks: .sgm and .xml, whose
 <seg> lines are taken as sacrebleu does, without resolving entities; train.tags.*, of which
-titles, descriptions and untagged lines are kept.
+titles, descriptions and lines that are not within a tag are kept.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from text_files import InputError, command_line, read_lines, writing
 
 SEGMENT = re.compile(r"<seg[^>]*>(.*?)</seg>")
 TITLE = re.compile(r"<(title|description)>(.*)</\1>")
+# a whole line that is an element or a tag; a sentence may begin with "<", too
+METADATA = re.compile(r'<([a-z]+)( [a-z]+="[^"]*")*>(.*</\1>)?|</[a-z]+>')
 
 
 def sentences(lines: Iterator[str], member: str) -> Iterator[str]:
@@ -35,9 +37,11 @@ def sentences(lines: Iterator[str], member: str) -> Iterator[str]:
         if name.endswith((".sgm", ".xml")):
             if match := SEGMENT.match(line):
                 yield match[1].strip()
-        elif name.startswith("train.tags.") and line.startswith("<"):
-            if match := TITLE.match(line):
+        elif name.startswith("train.tags."):
+            if match := TITLE.fullmatch(line):
                 yield match[2].strip()
+            elif not METADATA.fullmatch(line):
+                yield line
         else:
             yield line
 

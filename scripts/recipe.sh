@@ -4,6 +4,7 @@
 # The caller sets root (the checkout) and recipe (its name, for errors).
 
 export LC_ALL=C.UTF-8 # points in numbers, one order of sorting
+export PYTHONWARNINGS=${PYTHONWARNINGS:-ignore} # fairseq's, of its own use of hydra and torch
 
 die() {
   echo "${recipe:?}: $*" >&2

@@ -14,5 +14,4 @@ if ((SMALL)); then
 else
   OUT=${OUT:-$root/runs/$DATASET}
 fi
-export PYTHONWARNINGS=ignore
 positions=$((SMALL ? 64 : 1024)) # of the model, for documents and summaries

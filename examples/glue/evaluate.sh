@@ -25,7 +25,6 @@ read_arguments "$@"
 shopt -s nullglob
 finished=("$runs"/*/seed*/updates)
 ((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
-export PYTHONWARNINGS=ignore
 for mark in "${finished[@]}"; do
   run=$(dirname "$mark")
   [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue

@@ -124,7 +124,6 @@ launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-worl
 # glibc gives large blocks back to the system and gets them anew at every update; to keep
 # them makes updates on a CPU faster
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
-export PYTHONWARNINGS=ignore
 for seed in $SEED; do
   run=$runs/seed$seed
   keep_settings_of "$run/checkpoint_last.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \

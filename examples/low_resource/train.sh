@@ -56,7 +56,7 @@ keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings" "se
 # glibc gives large blocks back to the system and gets them anew, page by page, at every
 # update; to keep them makes updates on a CPU faster (README, Cost)
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
-export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore # one thread: seconds of CPU time compare
+export OMP_NUM_THREADS=1 # one thread: seconds of CPU time compare
 
 failed=0
 trap 'failed=1' INT TERM # fairseq-train ends by them, too: its time is recorded all the same

@@ -17,4 +17,3 @@ else
   OUT=${OUT:-$root/runs/wikitext103}
 fi
 SAVE_DIR=${SAVE_DIR:-$OUT/$MODEL.$CRITERION.$SEED}
-export PYTHONWARNINGS=ignore

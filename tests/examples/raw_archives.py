@@ -45,8 +45,10 @@ def ted_tags(lines: list[str]) -> str:
     for start in range(0, len(lines), 5):
         text += [f"<url>http://www.ted.com/talks/{start}</url>", "<keywords>talks</keywords>"]
         text += [f"<speaker>Someone</speaker>\n<talkid>{start}</talkid>"]
-        text += [f"<title>{lines[start]}</title>", *lines[start + 1 : start + 5]]
-    return "".join(f" {line} \n" if line[0] != "<" else f"{line}\n" for line in text)
+        text += ['<reviewer href="http://www.ted.com/profiles/1">Another</reviewer>']
+        text += [f"<title>{lines[start]}</title>"]
+        text += [f" {line} " for line in lines[start + 1 : start + 5]]
+    return plain(text)
 
 
 def plain(lines: list[str]) -> str:

@@ -25,6 +25,7 @@ def test_small_from_archive_to_scores(tmp_path) -> None:
     """From English, out of the archive for the other direction, in Moses' tokens."""
     raw, out = tmp_path / "raw", tmp_path / "out"
     text = text_as("de-en", 300)
+    text["de"][101] = "<b> " + text["de"][101]  # not a tag of the talks
     raw_archives.write("iwslt14", "en-de", raw, text)
     env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(out), "BPE": "moses", "MAX_UPDATE": "2"}
     script("prepare", "en-de", env=env)
