@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT, corpus_lines, run
+from ..conftest import BIN, ROOT, corpus_lines, run
 from . import raw_archives
 from .conftest import option
+from .fake import FakePrograms
 
 SCRIPTS = ROOT / "examples" / "wmt14"
 SMALL = {"SMALL": "1", "CPU": "1", "WORKERS": "1"}
@@ -245,6 +246,38 @@ def test_no_space_left(tmp_path) -> None:
     assert result.returncode == 1
     assert last_line(result) == f"x: cannot write {where}/test.en"
     assert not list(where.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pair", "languages", "identifiers"),
+    [
+        (
+            "en-de",
+            "eng-deu",
+            ["Statmt-europarl_wmt13-7-deu-eng", "Statmt-commoncrawl_wmt13-1-deu-eng"]
+            + ["OPUS-news_commentary-v9.0-deu-eng"],
+        ),
+        (
+            "en-fr",
+            "eng-fra",
+            ["Statmt-europarl_wmt13-7-fra-eng", "Statmt-commoncrawl_wmt13-1-fra-eng"]
+            + ["OPUS-news_commentary-v9.0-eng-fra", "OPUS-multiun-v1-eng-fra"]
+            + ["OPUS-giga_fren-v2-eng-fra"],
+        ),
+    ],
+)
+def test_identifiers_of_mtdata(tmp_path, pair, languages, identifiers) -> None:
+    """Those of the README; all are in the index of mtdata 0.5.1."""
+    fake = FakePrograms(tmp_path / "fake", "mtdata", mtdata="exit 1\n")
+    env = {**SMALL, "SOURCE": "mtdata", "OUT": str(tmp_path / "out")}
+    env["PATH"] = f"{fake.folder}:{BIN}:{os.environ['PATH']}"
+    script("prepare", pair, env=env, check=False)
+    (call,) = fake.calls("mtdata")
+    assert call[:4] == ["get", "-l", languages, "-tr"]
+    assert call[4 : call.index("--merge")] == identifiers
+    readme = (SCRIPTS / "README.md").read_text()
+    for name in identifiers:
+        assert f"`{name}`" in readme or f"`{name.replace('fra', 'deu')}`" in readme
 
 
 def test_other_corpora_are_not_mixed(tmp_path) -> None:
