@@ -81,8 +81,8 @@ def download(url: str, part: Path) -> None:
         ) from None
     except OSError as error:
         raise InputError(
-            f"{part}: {error.strerror}: what has come so far is kept; make room, and run it again "
-            "to go on"
+            f"{url}, to {part}: {error.strerror or error}; what has come so far is kept: when that "
+            "is mended (is the disk full?), run it again to go on"
         ) from None
 
 

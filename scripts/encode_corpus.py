@@ -81,7 +81,7 @@ def sample(paths: list[Path], most: int) -> Iterator[str]:
     lines = itertools.chain.from_iterable(map(lines_of, paths))
     if not most:
         return lines
-    total = sum(1 for path in paths for _ in path.open("rb"))
+    total = sum(1 for path in paths for _ in lines_of(path))
     return itertools.islice(lines, 0, None, max(1, math.ceil(total / most)))
 
 

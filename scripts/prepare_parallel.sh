@@ -16,12 +16,13 @@ keep_stage_settings() {
     "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of corpora, clean, pieces, data-bin, manifest.json"
 }
 
-# keep_corpora_settings SETTINGS: the same for the text that is there so far
+# keep_corpora_settings SETTINGS: the same for the text that is there so far, and for the folder of
+# archives that it is from, relative to $OUT if it is in it
 keep_corpora_settings() {
-  local text archives
+  local text folder
   text=$(find "$OUT/corpora" -type f -print -quit 2>/dev/null) || true
-  archives="archives=$(realpath -m "$ARCHIVES") raw_dir=$(realpath -m "$RAW_DIR")"
-  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1 $archives"
+  folder=$(realpath -m --relative-base="$OUT" "$RAW_DIR")
+  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1 raw_dir=$folder"
 }
 
 # list_archives: fills the arrays below with the lines of the table that the pair needs

@@ -304,16 +304,23 @@ def test_other_archives_are_not_mixed(tmp_path) -> None:
     (tmp_path / "kept").rename(tmp_path / "raw" / "test-full.tgz")
     script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "raw")})
     other = script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "other")}, check=False)
-    assert f"< raw_dir={tmp_path}/raw > archives=" in last_line(other)
-    assert f"> raw_dir={tmp_path}/other; set OUT to another folder" in last_line(other)
+    message = f": < raw_dir={tmp_path}/raw > raw_dir={tmp_path}/other; set OUT to another folder"
+    assert message in last_line(other)
+    # a folder of archives in OUT moves with it
+    (tmp_path / "raw").rename(tmp_path / "out" / "raw")
+    settings = tmp_path / "out" / "corpora.settings"
+    settings.write_text(settings.read_text().replace(f"{tmp_path}/raw", "raw"))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    env |= {"OUT": str(tmp_path / "moved"), "RAW_DIR": str(tmp_path / "moved" / "raw")}
+    script("prepare", "en-de", env=env)
     # an archive that was removed to make room
-    (tmp_path / "out" / "manifest.json").unlink()
-    (tmp_path / "raw" / "test-full.tgz").unlink()
-    result = script("prepare", "en-de", env={**env, "RAW_DIR": str(tmp_path / "raw")})
+    (tmp_path / "moved" / "manifest.json").unlink()
+    (tmp_path / "moved" / "raw" / "test-full.tgz").unlink()
+    result = script("prepare", "en-de", env=env)
     assert "test-full.tgz is not there any more: the manifest is without" in result.stdout
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert {"test.tgz", "clean/test.en"} <= manifest["files"].keys()
-    assert "test-full.tgz" not in manifest["files"]
+    manifest = json.loads((tmp_path / "moved" / "manifest.json").read_text())
+    assert {"raw/test.tgz", "clean/test.en"} <= manifest["files"].keys()
+    assert "raw/test-full.tgz" not in manifest["files"]
 
 
 @pytest.fixture
