@@ -399,3 +399,9 @@ def test_help() -> None:
         assert "default: runs/low_resource" in text
         result = script(name, "more", check=False)
         assert "takes no arguments, got more; see --help" in result.stderr
+
+
+def test_numbers_have_points_in_any_locale() -> None:
+    """bash's ``time`` and mawk write commas in some, which the study could not add up."""
+    program = "source scripts/recipe.sh; printf '%s\\n' \"$LC_ALL\""
+    assert run(["bash", "-c", program], env={"LC_ALL": "de_DE.UTF-8"}).stdout == "C.UTF-8\n"
