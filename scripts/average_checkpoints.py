@@ -36,9 +36,9 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
             return [found[number] for number in sorted(found)[-count:]]
         most = max(most, len(found))
     raise InputError(
-        f"{folder} does not hold {count} checkpoints by epoch (checkpointN.pt) or by update "
-        f"(checkpoint_E_N.pt) but {most}: average at most as many, or train on until there are "
-        f"{count} (without --no-epoch-checkpoints, or with --save-interval-updates and "
+        f"{folder} holds {most} checkpoints by epoch (checkpointN.pt) or by update "
+        f"(checkpoint_E_N.pt), fewer than {count}: ask for fewer or for a single checkpoint, or "
+        "train on (without --no-epoch-checkpoints, or with --save-interval-updates and "
         f"--keep-interval-updates {count})"
     )
 

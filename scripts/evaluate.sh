@@ -2,7 +2,7 @@
 # Translates a binarised test set with a checkpoint, or with the average of the last N, and
 # scores the detokenised text with sacrebleu: BLEU, chrF2 and TER with their signatures.
 #
-#   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--baseline HYP]
+#   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--reference F] [--baseline HYP]
 #
 #   DATA            folder made by fairseq-preprocess
 #   CHECKPOINT      a checkpoint.pt, or with --average the folder that holds them
@@ -12,7 +12,8 @@
 #                   default: what DATA holds, detokenised (unknown words then count as wrong)
 #   --baseline HYP  another system's hyp.txt: adds sacrebleu's paired bootstrap against it
 #
-# Writes hyp.txt, ref.txt, scores.json and generate.log to DIR, and prints the scores.
+# Writes hyp.txt, ref.txt, scores.json, generate.log and, with --average, average.pt to DIR, and
+# prints the scores.
 #
 # Settings (environment variables):
 #   BEAM        beam size                                default: 5

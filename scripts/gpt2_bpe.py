@@ -2,11 +2,12 @@
 
     python scripts/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
     python scripts/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
+    python scripts/gpt2_bpe.py --bpe-dir DIR --download
 
 INPUT holds one text a line; OUTPUT gets its pieces, as many lines in the same order, empty ones
 included; more INPUT OUTPUT pairs may follow. DIR holds encoder.json and vocab.bpe; --download
-fetches what it lacks of GPT-2's published ones. With --decode, pieces become text again.
-OUTPUT is written under another name and renamed.
+fetches what it lacks of GPT-2's published ones, and needs no INPUT. With --decode, pieces become
+text again. OUTPUT is written under another name and renamed.
 """
 
 import argparse
@@ -153,7 +154,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "files", type=Path, nargs="+", help="INPUT OUTPUT pairs: text, one a line, UTF-8; pieces"
+        "files", type=Path, nargs="*", help="INPUT OUTPUT pairs: text, one a line, UTF-8; pieces"
     )
     parser.add_argument(
         "--bpe-dir", type=Path, required=True, help="folder of encoder.json and vocab.bpe"
@@ -175,7 +176,7 @@ def main() -> None:
 
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, got {args.workers}")
-    if len(args.files) % 2:
+    if len(args.files) % 2 or not (args.files or args.download):
         parser.error(f"expected INPUT OUTPUT pairs, got {len(args.files)} files")
     pairs = list(zip(args.files[::2], args.files[1::2], strict=True))
     for source, output in pairs:

@@ -6,6 +6,7 @@ DIR must hold {train,val,test}.{source,target} in UTF-8, as many documents as su
 no empty summary. A document may be empty: there are such, and test sets must stay whole.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -46,9 +47,11 @@ def check(folder: Path) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise InputError("expected one folder; see the top of the file")
-    check(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the corpus")
+    check(parser.parse_args().folder)
 
 
 if __name__ == "__main__":

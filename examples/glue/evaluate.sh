@@ -13,6 +13,7 @@
 #   BATCH         examples in a batch                       default: 32
 #   CPU           1: do not use a GPU                       default: 0
 #   OUT           where train.sh wrote                      default: runs/glue
+#   TSV_DIR, SMALL_DIR   as prepare.sh was given them
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -5,16 +5,18 @@
 RUNS holds SETTING/seedN/scores.json, which predict.py writes.
 """
 
+import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    runs = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, metavar="RUNS", help="folder of a task and an encoder")
+    runs = parser.parse_args().runs
     found: dict[tuple[str, str, str], list[float]] = {}
     for path in sorted(runs.glob("*/seed*/scores.json"), key=lambda path: _seed(path.parent)):
         for split, scores in json.loads(path.read_text()).items():

@@ -7,7 +7,7 @@
 #   TASK     what prepare.sh has prepared: RTE, for example
 #   --small  MiniLM on a CPU (or a GPU if there is one), with settings that suit it
 #
-# Settings (environment variables); TASK's are those of the table in this file:
+# Settings (environment variables); TASK's are those of the table in README.md:
 #   ROBERTA_PATH   model.pt, beside its dict.txt; needed without --small
 #   CRITERION      rdrop, or baseline: fairseq's sentence_prediction       default: rdrop
 #   ALPHA          weight of R-Drop's KL term (paper: 0.1, 0.5 or 1)       default: 1
@@ -19,7 +19,9 @@
 #   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
 #   MAX_POSITIONS  longer examples are cut off                             default: 512
 #   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
-#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, BF16, CPU, TRAIN_ARGS            see scripts/launch.sh; NGPU: 1
+#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/launch.sh;
+#                  NGPU: 1
+#   TSV_DIR, SMALL_DIR   as prepare.sh was given them
 #   OUT            where to write                                          default: runs/glue
 set -euo pipefail
 

@@ -6,18 +6,23 @@ No special tokens are added and nothing is cut off: fairseq's task does both. OU
 pieces, separated by spaces; it is written under another name and renamed.
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 
 def main() -> None:
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    tokenizer_json, source, target = map(Path, sys.argv[1:])
-    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tokenizer_json", type=Path, metavar="TOKENIZER_JSON")
+    parser.add_argument("source", type=Path, metavar="INPUT")
+    parser.add_argument("target", type=Path, metavar="OUTPUT")
+    args = parser.parse_args()
+    source, target = args.source, args.target
+    tokenizer = Tokenizer.from_file(str(args.tokenizer_json))
     tokenizer.no_truncation()  # some models' files ask for both
     tokenizer.no_padding()
     lines = source.read_text(encoding="utf-8").removesuffix("\n").split("\n")

@@ -6,7 +6,7 @@
 #
 #   RAW_DIR=~/debian-en-de bash examples/low_resource/study.sh
 #
-# RUNS is a list of SETTING:SEED. The settings, all but for what is named as train.sh has them:
+# RUNS is a list of SETTING:SEED. What a setting does not name is as train.sh has it:
 #   baseline       fairseq's label_smoothed_cross_entropy
 #   alphaA         R-Drop with alpha A
 #   baseline-time  the baseline of that seed goes on until it has had the CPU time of $MAIN;

@@ -14,7 +14,7 @@
 #   SEED        seed of parameters, batches and dropout     default: 1
 #   MAX_TOKENS  tokens in a batch of one GPU                default: gpt 2000, adaptive 3072
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
-#               see scripts/launch.sh; an update has 256,000 tokens (adaptive: 73,728) on any
+#               see scripts/launch.sh; an update has room for 256,000 tokens (adaptive: 73,728) on any
 #               number of GPUs
 #   OUT         where prepare.sh wrote                      default: runs/wikitext103
 #   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED

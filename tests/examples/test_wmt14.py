@@ -437,8 +437,10 @@ def test_evaluate_arguments(fake, prepared, recipe, beam, lenpen) -> None:
     assert (option(call, "--beam"), option(call, "--lenpen")) == (beam, lenpen)
     assert option(call, "--post-process") == "subword_nmt"
     result = run(command, env={"OUT": str(prepared)}, check=False)
-    assert "does not hold 10 checkpoints" in last_line(result)
-    assert "but 0: average at most as many, or train on" in last_line(result)
+    assert "holds 0 checkpoints" in last_line(result)
+    assert "fewer than 10: ask for fewer or for a single checkpoint, or train on" in last_line(
+        result
+    )
 
 
 def test_headline_number_of_the_paper(fake, prepared) -> None:

@@ -60,7 +60,7 @@ def test_last_by_epoch_or_by_update(tmp_path) -> None:
         ("name", r"other is missing in .*a.pt but (2, 3) in .*b.pt"),
         ("truncated", r"cannot read .*b.pt .*truncated or not a fairseq checkpoint"),
         ("missing", r"no such checkpoint: .*b.pt"),
-        ("few", r"does not hold 3 checkpoints by epoch .* but 0: average at most as many"),
+        ("few", r"holds 0 checkpoints by epoch .*, fewer than 3: ask for fewer or for a single"),
         ("full", r"cannot write .*avg.pt: is the disk full\?"),
         ("folder", r"is a folder: give --last N"),
         ("output", r"no such folder to write to: .*out"),

@@ -40,6 +40,8 @@ def test_published_pieces(main, tmp_path) -> None:
     text, pieces = tmp_path / "text", tmp_path / "pieces"
     text.write_text("Hello world!\n\nHello world!")
     options = ["--bpe-dir", tmp_path / "bpe", "--published", "--download", "--url", served.as_uri()]
+    main(*options)  # to have the two files
+    assert len(list((tmp_path / "bpe").iterdir())) == 2
     main(*options, text, pieces, text, tmp_path / "again")
     assert pieces.read_text() == "15496 995 0\n\n15496 995 0\n"
     assert (tmp_path / "again").read_text() == pieces.read_text()
@@ -83,6 +85,7 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
         ("no bpe", "lacks encoder.json and vocab.bpe: give --download"),
         ("other bpe", "encoder.json is not GPT-2's published one .*remove it and give"),
         ("odd", "expected INPUT OUTPUT pairs, got 3 files"),
+        ("none", "expected INPUT OUTPUT pairs, got 0 files"),
         ("broken", "cannot read .*encoder.json .*give --download"),
         ("unreachable", "cannot download file:///nowhere/encoder.json"),
         ("workers", "--workers must be at least 1, got 0"),
@@ -110,8 +113,9 @@ def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
         options = [text]
     elif case == "folder":
         out = tmp_path / "none" / "out"
+    files = [] if case == "none" else [text, out]
     with pytest.raises(SystemExit) as stopped:
-        main("--bpe-dir", folder, *options, text, out)
+        main("--bpe-dir", folder, *options, *files)
     sentence = stopped.value.code if stopped.value.code != 2 else capsys.readouterr().err
     assert re.search(message, sentence)
     assert not out.exists()
