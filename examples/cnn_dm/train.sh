@@ -43,7 +43,7 @@ if ((SMALL)); then
   tokens=3072
   UPDATES=${UPDATES:-3000} LR=${LR:-3e-3} MAX_TOKENS=${MAX_TOKENS:-3072}
   start=()
-  # not bart_base: its first weights are drawn for a width of 768, which is too little for 128
+  # not bart_base, which at this width learns much later to look at the document (README)
   model=(--arch transformer --encoder-learned-pos --decoder-learned-pos --layernorm-embedding
     --activation-fn gelu
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
