@@ -69,13 +69,12 @@ def main() -> None:
     dictionaries = sorted(args.data.glob("dict.*.txt"))
     if not dictionaries:
         raise InputError(f"{args.data} holds no dict.LANGUAGE.txt: is it fairseq-preprocess's?")
-    folder = args.checkpoint if args.checkpoint.is_dir() else args.checkpoint.parent
+    folder, checkpoint = args.checkpoint.parent, args.checkpoint
+    if checkpoint.is_dir():
+        folder, checkpoint = checkpoint, checkpoint / "checkpoint_last.pt"
     kept = [path for path in dictionaries if (folder / path.name).is_file()]
     for path in kept:
         compare(path, folder / path.name, args.checkpoint)
-    checkpoint = args.checkpoint
-    if checkpoint.is_dir():
-        checkpoint /= "checkpoint_last.pt"
     if not kept and checkpoint.is_file():
         compare_sizes(dictionaries, checkpoint)
 

@@ -93,15 +93,9 @@ copy_split() {
 
 # binarise: $OUT/pieces to $OUT/data-bin
 binarise() {
-  rm -rf "$OUT/data-bin.tmp"
-  fairseq-preprocess -s "$source" -t "$target" --joined-dictionary --workers "$WORKERS" \
-    --destdir "$OUT/data-bin.tmp" --trainpref "$OUT/pieces/train.pieces" \
-    --validpref "$OUT/pieces/valid.pieces" --testpref "$OUT/pieces/test.pieces" \
-    >"$OUT/preprocess.log" 2>&1 || {
-    rm -rf "$OUT/data-bin.tmp"
-    tail -n 1 "$OUT/preprocess.log" >&2
-    die "fairseq-preprocess failed: its last line is above, all in $OUT/preprocess.log"
-  }
+  preprocess "$OUT/data-bin.tmp" "$OUT/preprocess.log" -s "$source" -t "$target" \
+    --joined-dictionary --workers "$WORKERS" --trainpref "$OUT/pieces/train.pieces" \
+    --validpref "$OUT/pieces/valid.pieces" --testpref "$OUT/pieces/test.pieces"
   mv "$OUT/data-bin.tmp" "$OUT/data-bin"
 }
 

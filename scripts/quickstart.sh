@@ -55,7 +55,6 @@ trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130'
 # glibc gives large blocks back to the system and gets them anew, page by page, at every
 # update; to keep them makes updates on a CPU faster (README, Cost)
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
-export PYTHONWARNINGS=ignore
 
 started=$SECONDS
 times=()
@@ -72,12 +71,10 @@ prepare() {
   [[ -d $out/text ]] || python "$root/scripts/encode_corpus.py" --corpus "$root/scripts/quickstart_data" \
     --languages es en --vocab-size 4000 --out "$out/text"
   [[ -d $out/bin ]] && return
-  rm -rf "$out/bin.tmp"
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  fairseq-preprocess -s es -t en --joined-dictionary --workers 1 --destdir "$out/bin.tmp" \
+  preprocess "$out/bin.tmp" "$out/preprocess.log" -s es -t en --joined-dictionary --workers 1 \
     --trainpref "$out/text/train.pieces" --validpref "$out/text/valid.pieces" \
-    --testpref "$out/text/test.pieces" >"$out/preprocess.log" 2>&1 ||
-    die "fairseq-preprocess failed; see $out/preprocess.log"
+    --testpref "$out/text/test.pieces"
   mv "$out/bin.tmp" "$out/bin"
 }
 

@@ -86,6 +86,18 @@ link() {
   [[ -e $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
 }
 
+# preprocess FOLDER LOG ARGUMENT...: fairseq-preprocess into FOLDER, of which nothing is left if it fails
+preprocess() {
+  local folder=$1 log=$2
+  shift 2
+  rm -rf "$folder"
+  fairseq-preprocess --destdir "$folder" "$@" >"$log" 2>&1 || {
+    rm -rf "$folder"
+    tail -n 1 "$log" >&2
+    die "fairseq-preprocess failed: its last line is above, all in $log"
+  }
+}
+
 # stage HEADLINE PRODUCT COMMAND...: run a command unless PRODUCT, which it makes by renaming
 # what is complete, is there
 stage() {

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "scripts" / "quickstart_data"
 BIN = Path(sys.executable).parent
 USER_DIR = ["--user-dir", "rdrop_fairseq"]
+# before a command: a limit on the size of files, 8 KiB, stands for a full disk
+FULL_DISK = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash"]
 PAIR = ["-s", "es", "-t", "en"]
 
 # arguments that make a model tiny, for each architecture that is tested

@@ -86,13 +86,11 @@ for file in "${files[@]}"; do
 done
 
 if ! [[ -d $OUT/bin ]]; then
-  rm -rf "$OUT/bin.tmp"
   dictionary=(--joined-dictionary)
   ((SMALL)) || dictionary=(--srcdict "$BART_DIR/dict.txt" --tgtdict "$BART_DIR/dict.txt")
-  fairseq-preprocess --source-lang source --target-lang target "${dictionary[@]}" \
-    --trainpref "$OUT/bpe/train" --validpref "$OUT/bpe/val" --testpref "$OUT/bpe/test" \
-    --destdir "$OUT/bin.tmp" --workers "$WORKERS" >"$OUT/preprocess.log" 2>&1 ||
-    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+  preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" --source-lang source --target-lang target \
+    "${dictionary[@]}" --workers "$WORKERS" \
+    --trainpref "$OUT/bpe/train" --validpref "$OUT/bpe/val" --testpref "$OUT/bpe/test"
   if ! ((SMALL)); then # GPT-2's pieces are all in BART's dictionary
     unknown=$(grep -o '[0-9.e-]*% replaced' "$OUT/preprocess.log" | sort -g | tail -n 1)
     awk -v unknown="${unknown%\%*}" 'BEGIN {exit unknown > 1}' ||

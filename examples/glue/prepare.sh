@@ -130,9 +130,8 @@ preferences() {
 binarise() {
   local lists
   mapfile -t lists < <(preferences "$2" "$1")
-  fairseq-preprocess --only-source --srcdict "$3" --workers "$WORKERS" \
-    --destdir "$unfinished/$1" "${lists[@]}" >"$OUT/$TASK/preprocess.log" 2>&1 ||
-    die "fairseq-preprocess failed; see $OUT/$TASK/preprocess.log"
+  preprocess "$unfinished/$1" "$OUT/$TASK/preprocess.log" --only-source --srcdict "$3" \
+    --workers "$WORKERS" "${lists[@]}"
 }
 
 for number in 0 1; do

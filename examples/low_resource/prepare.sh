@@ -46,12 +46,10 @@ keep_settings_of "$OUT/corpus" "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SR
 [[ -d $OUT/text ]] || python "$root/scripts/encode_corpus.py" --corpus "$OUT/corpus" \
   --languages "$SRC" "$TGT" --vocab-size "$VOCAB" --out "$OUT/text"
 if [[ ! -d $OUT/bin ]]; then
-  rm -rf "$OUT/bin.tmp"
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  fairseq-preprocess -s "$SRC" -t "$TGT" --joined-dictionary --workers 1 --destdir "$OUT/bin.tmp" \
+  preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" -s "$SRC" -t "$TGT" --joined-dictionary --workers 1 \
     --trainpref "$OUT/text/train.pieces" --validpref "$OUT/text/valid.pieces" \
-    --testpref "$OUT/text/test.pieces" >"$OUT/preprocess.log" 2>&1 ||
-    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+    --testpref "$OUT/text/test.pieces"
   mv "$OUT/bin.tmp" "$OUT/bin"
 fi
 echo "prepared: $OUT/bin"

@@ -55,11 +55,9 @@ if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
   python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
 fi
 if ! [[ -d $OUT/bin ]]; then
-  rm -rf "$OUT/bin.tmp"
-  fairseq-preprocess --only-source --workers "$WORKERS" --destdir "$OUT/bin.tmp" \
+  preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" --only-source --workers "$WORKERS" \
     --trainpref "$text/wiki.train.tokens" --validpref "$text/wiki.valid.tokens" \
-    --testpref "$text/wiki.test.tokens" >"$OUT/preprocess.log" 2>&1 ||
-    die "fairseq-preprocess failed; see $OUT/preprocess.log"
+    --testpref "$text/wiki.test.tokens"
   mv "$OUT/bin.tmp" "$OUT/bin"
 fi
 echo "ready to train on: $OUT/bin"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ..conftest import BIN, ROOT, run
+from ..conftest import BIN, FULL_DISK, ROOT, run
 from . import raw_archives
 from .conftest import option
 from .fake import FakePrograms
@@ -107,7 +107,7 @@ def test_download_to_a_full_disk_goes_on_later(server, tmp_path) -> None:
     (server.folder / "data.bin").write_bytes(bytes(range(256)) * 400)
     command = [sys.executable, ROOT / "scripts" / "download.py", f"{server.address}/data.bin"]
     command += ["--to", tmp_path / "data.bin"]
-    result = run(["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command], check=False)
+    result = run([*FULL_DISK, *command], check=False)
     assert result.returncode == 1
     assert re.search("File too large; .* kept: .*is the disk full.* run it again", result.stderr)
     assert not (tmp_path / "data.bin").exists()

@@ -401,6 +401,19 @@ def test_help() -> None:
         assert "takes no arguments, got more; see --help" in result.stderr
 
 
+def test_preprocessing_that_fails_leaves_nothing(tmp_path) -> None:
+    """fairseq-preprocess has written its log by then."""
+    (tmp_path / "text.es").write_text("uno\n")
+    program = "recipe=x; source scripts/recipe.sh; "
+    program += f"preprocess {tmp_path}/bin {tmp_path}/log -s es -t en --trainpref {tmp_path}/text"
+    result = run(["bash", "-c", program], check=False)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-2:]
+    assert "text.en" in last[0]
+    assert last[1] == f"x: fairseq-preprocess failed: its last line is above, all in {tmp_path}/log"
+    assert {path.name for path in tmp_path.iterdir()} == {"text.es", "log"}
+
+
 def test_numbers_have_points_in_any_locale() -> None:
     """bash's ``time`` and mawk write commas in some, which the study could not add up."""
     program = "source scripts/recipe.sh; printf '%s\\n' \"$LC_ALL\""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import BIN, ROOT, corpus_lines, run
+from ..conftest import BIN, FULL_DISK, ROOT, corpus_lines, run
 from . import raw_archives
 from .conftest import option
 from .fake import FakePrograms
@@ -226,23 +226,22 @@ def test_bad_raw_folder(tmp_path) -> None:
 
 
 def test_no_space_left(tmp_path) -> None:
-    """A limit on the size of files stands for a full disk: the system refuses to write on."""
-    limit, where = "ulimit -f 8; exec", tmp_path / "out" / "clean"
     raw = tmp_path / "raw"
     raw_archives.write("wmt14", "en-de", raw, text_as("en-de", 3000))
     env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(tmp_path / "out")}
-    command = ["bash", "-c", f"{limit} bash {SCRIPTS}/prepare.sh en-de"]
+    command = [*FULL_DISK, "bash", SCRIPTS / "prepare.sh", "en-de"]
     result = run(command, env=env, check=False)
     assert result.returncode == 1
     assert re.search("extract_text: .*File too large; nothing was left half-written", result.stderr)
     assert not list((tmp_path / "out" / "corpora").iterdir())
 
     # a test set as it is copied
+    where = tmp_path / "out" / "clean"
     where.mkdir(exist_ok=True)
     (tmp_path / "out" / "corpora" / "big.en").write_text("x" * 10000)
-    program = f"{limit} bash -c 'recipe=x; source scripts/recipe.sh; source "
-    program += "scripts/prepare_parallel.sh; splits=(test) corpora=(big) source=en target=de; "
-    result = run(["bash", "-c", f"{program} copy_split test'"], env=env, check=False)
+    program = "recipe=x; source scripts/recipe.sh; source scripts/prepare_parallel.sh; "
+    program += "splits=(test) corpora=(big) source=en target=de; copy_split test"
+    result = run([*FULL_DISK, "bash", "-c", program], env=env, check=False)
     assert result.returncode == 1
     assert last_line(result) == f"x: cannot write {where}/test.en"
     assert not list(where.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import text_files
 
-from ..conftest import ROOT, run
+from ..conftest import FULL_DISK, ROOT, run
 
 
 def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_no_space_left(tmp_path: Path, script: str) -> None:
     folder = "examples/low_resource" if script == "split_corpus" else "scripts"
     before = set(tmp_path.iterdir())
     command = [sys.executable, ROOT / folder / f"{script}.py", *arguments]
-    result = run(["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command], check=False)
+    result = run([*FULL_DISK, *command], check=False)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].endswith("nothing was left half-written")
