@@ -9,14 +9,17 @@ no optimizer state: it is for generation and fine-tuning, not to resume from.
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import torch
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
-from text_files import InputError, command_line, writing
 
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
+from text_files import InputError, command_line, writing
 
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:

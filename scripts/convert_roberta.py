@@ -122,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpt2-bpe",
         help="folder with GPT-2's encoder.json; needed for RoBERTa, whose fairseq dictionary "
-        "consists of GPT-2's numbers (default: none; scripts/gpt2_bpe.py --download fetches it)",
+        "consists of GPT-2's numbers (default: none; scripts/corpus/gpt2_bpe.py --download "
+        "fetches it)",
     )
     parser.add_argument(
         "--sentences",
@@ -182,8 +183,8 @@ def find_vocabulary(tokenizer: Any, model_type: str, gpt2_bpe: str | None) -> Vo
         encoder = Path(gpt2_bpe) / "encoder.json"
         if not encoder.is_file():
             raise UsageError(
-                f"{encoder} does not exist: fetch it with scripts/gpt2_bpe.py --bpe-dir {gpt2_bpe} "
-                "--download"
+                f"{encoder} does not exist: fetch it with scripts/corpus/gpt2_bpe.py "
+                f"--bpe-dir {gpt2_bpe} --download"
             )
         number = json.loads(encoder.read_text(encoding="utf-8"))
         names = [str(number.get(piece, piece)) for piece in pieces]

@@ -28,7 +28,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 recipe=evaluate
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 BEAM=${BEAM:-5}
 LENPEN=${LENPEN:-1.0}
 MAX_TOKENS=${MAX_TOKENS:-4000}
@@ -75,7 +75,7 @@ if [[ -z $(find "$data/" -name "$SUBSET.*.bin" -size +0) ]]; then
 fi
 require_program fairseq-generate
 
-python "$root/scripts/check_dictionary.py" "$data" "$checkpoint" || exit 1
+python "$root/scripts/recipe/check_dictionary.py" "$data" "$checkpoint" || exit 1
 
 mkdir -p "$out"
 if [[ -n $average ]]; then

@@ -33,6 +33,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
+
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 from text_files import writing
 
 METRICS = {  # as fairseq logs them: title, unit, which point of a validation curve is the best

@@ -19,7 +19,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 recipe=quickstart
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 VENV=${VENV:-$root/.venv}
 updates=1000 alpha=1 seed=1 out=$root/runs/quickstart compare=false
 
@@ -68,7 +68,7 @@ stage() {
 }
 
 prepare() {
-  [[ -d $out/text ]] || python "$root/scripts/encode_corpus.py" --corpus "$root/scripts/quickstart_data" \
+  [[ -d $out/text ]] || python "$root/scripts/corpus/encode_corpus.py" --corpus "$root/scripts/quickstart_data" \
     --languages es en --vocab-size 4000 --out "$out/text"
   [[ -d $out/bin ]] && return
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever

@@ -15,10 +15,13 @@ only, not with BLEU as sacrebleu computes it.
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
+
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 from text_files import InputError, command_line, setting, texts_to_score, write_json
 
 

@@ -46,7 +46,6 @@ from fairseq.models import (
     build_model,
 )
 from fairseq.tasks import FairseqTask
-from text_files import writing
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -56,6 +55,9 @@ from rdrop_fairseq.criterions.model import logits_of
 from rdrop_fairseq.dropout import find_dropout, require_active_dropout
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import rdrop_loss
+
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
+from text_files import writing
 
 RATES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 PLACES = {  # as rdrop_fairseq.dropout names them: colour and meaning

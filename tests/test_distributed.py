@@ -34,8 +34,8 @@ MASKS_OF_BATCH = [
 LAUNCH = """
 set -euo pipefail
 recipe=test
-source scripts/recipe.sh
-source scripts/launch.sh
+source scripts/recipe/stages.sh
+source scripts/recipe/launch.sh
 check_launch
 launch_training "$@"
 """
@@ -53,7 +53,7 @@ def training(data: Path, save_dir: Path, arch: str, impl: str) -> list:
 
 
 def launch(processes: int, *arguments, check: bool = True, **settings):
-    """scripts/launch.sh on the CPU; two batches an update, whatever the number of processes."""
+    """recipe/launch.sh on the CPU; two batches an update, whatever the number of processes."""
     env = {"CPU": "1", "NGPU": str(processes), "UPDATE_FREQ": str(2 // processes)}
     env |= {"MAX_TOKENS": str(MAX_TOKENS), "PYTHONPATH": str(ROOT), **settings}
     return run(["bash", "-c", LAUNCH, "train", *arguments], env=env, check=check)
@@ -127,7 +127,7 @@ def test_no_c10d(data, one_process, tmp_path) -> None:
 def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     """Rank 1 dies in update 7: the launch fails; started again, it ends as if undisturbed.
 
-    Both launches are of scripts/launch.sh, which takes legacy_ddp on the CPU. Together they
+    Both launches are of scripts/recipe/launch.sh, which takes legacy_ddp on the CPU. Together they
     train as one process does that nobody kills.
     """
     model = ("transformer-untied", "logits")

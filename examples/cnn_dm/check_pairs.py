@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import InputError, command_line, whole_lines  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import InputError, command_line, whole_lines  # scripts/corpus/text_files.py
 
 
 def check(folder: Path) -> None:

@@ -27,7 +27,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/cnn_dm
 
 recipe=cnn_dm/evaluate
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   -*) die "unknown option $1; see --help" ;;
@@ -94,7 +94,7 @@ sed 's/^H-//' "$DIR"/shard.*[0-9] | sort -n -k1,1 >"$DIR/all"
 [[ $(cut -f1 "$DIR/all") == "$(seq 0 $((documents - 1)))" ]] ||
   die "there are $(wc -l <"$DIR/all") summaries for the $documents documents of $OUT/raw/test.source: has it changed since prepare.sh?"
 cut -f3- "$DIR/all" >"$DIR/hyp.bpe" && rm "$DIR/all"
-python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
+python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --decode "$DIR/hyp.bpe" "$DIR/hyp.txt"
 rm "$DIR/hyp.bpe"
 cp "$OUT/raw/test.target" "$DIR/ref.txt"
 

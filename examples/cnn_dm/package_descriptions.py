@@ -14,8 +14,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, writing_folder  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
 
 VAL = TEST = 1000  # pairs
 

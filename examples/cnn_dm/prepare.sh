@@ -22,7 +22,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/cnn_dm
 
 recipe=cnn_dm/prepare
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
@@ -58,7 +58,7 @@ MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $O
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then
-  python "$root/scripts/learn_bpe.py" --size 4000 --out "$GPT2_BPE" "$corpus"/train.{source,target}
+  python "$root/scripts/corpus/learn_bpe.py" --size 4000 --out "$GPT2_BPE" "$corpus"/train.{source,target}
 fi
 
 mkdir -p "$OUT/bpe"
@@ -71,7 +71,7 @@ done
 if ((${#to_encode[@]})); then
   bpe=()
   ((SMALL)) || bpe=(--download --published)
-  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
+  python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" "${bpe[@]}" --workers "$WORKERS" \
     "${to_encode[@]}"
 fi
 link "$GPT2_BPE" "$OUT/gpt2_bpe" # for evaluate.sh

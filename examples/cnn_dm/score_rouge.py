@@ -24,8 +24,8 @@ from rouge_score.scoring import BootstrapAggregator, Score
 from sentences import RULE, split_sentences
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, texts_to_score, write_json  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, texts_to_score, write_json  # scripts/corpus/text_files.py
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap

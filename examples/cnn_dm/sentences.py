@@ -10,8 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, whole_lines, writing  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, whole_lines, writing  # scripts/corpus/text_files.py
 
 RULE = "a sentence ends at white space after . ! or ?"
 

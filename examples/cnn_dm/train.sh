@@ -16,7 +16,7 @@
 #   SEED        seed of batches and dropout                 default: 1
 #   MAX_TOKENS  tokens in a batch of one GPU, >= 1024       default: 1024
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
-#               see scripts/launch.sh; an update has 65,536 tokens (xsum: 32,768) on any number
+#               see scripts/recipe/launch.sh; an update has 65,536 tokens (xsum: 32,768) on any number
 #   OUT         where prepare.sh wrote                      default: runs/$DATASET
 #   SAVE_DIR    where to write                              default: $OUT/$CRITERION
 #   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;
@@ -26,13 +26,13 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 recipe=cnn_dm/train
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
 source "$root/examples/cnn_dm/settings.sh"
-source "$root/scripts/launch.sh"
+source "$root/scripts/recipe/launch.sh"
 
 ALPHA=${ALPHA:-0.7}
 SEED=${SEED:-1}

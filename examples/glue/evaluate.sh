@@ -18,7 +18,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=glue/evaluate
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 source "$root/examples/glue/settings.sh"
 
 read_arguments "$@"

@@ -26,7 +26,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=glue/prepare
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 source "$root/examples/glue/settings.sh"
 
 read_arguments "$@"
@@ -73,7 +73,7 @@ encode() {
     local published=()
     # the dictionary of the published RoBERTa: another BPE would fit in size, not in meaning
     (($(wc -l <"$model_dir/dict.txt") < 50260)) || published=(--published)
-    python "$root/scripts/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" --download "${published[@]}" \
+    python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$GPT2_BPE" --download "${published[@]}" \
       --workers "$WORKERS" "$1" "$2"
   fi
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154  # those who source this use what it sets, and set root
 #
-# Sourced by prepare.sh, train.sh and evaluate.sh, after scripts/recipe.sh: their arguments, and
+# Sourced by prepare.sh, train.sh and evaluate.sh, after scripts/recipe/stages.sh: their arguments, and
 # the folders of a task.
 
 glue=$root/examples/glue

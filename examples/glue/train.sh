@@ -19,7 +19,7 @@
 #   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
 #   MAX_POSITIONS  longer examples are cut off                             default: 512
 #   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
-#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/launch.sh;
+#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/recipe/launch.sh;
 #                  NGPU: 1
 #   TSV_DIR, SMALL_DIR   as prepare.sh was given them
 #   OUT            where to write                                          default: runs/glue
@@ -27,8 +27,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=glue/train
-source "$root/scripts/recipe.sh"
-source "$root/scripts/launch.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/launch.sh"
 source "$root/examples/glue/settings.sh"
 
 read_arguments "$@"

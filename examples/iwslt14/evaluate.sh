@@ -21,8 +21,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=iwslt14/evaluate
-source "$root/scripts/recipe.sh"
-source "$root/scripts/evaluate_translation.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/evaluate_translation.sh"
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
 (($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"

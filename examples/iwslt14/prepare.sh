@@ -26,8 +26,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=iwslt14/prepare
-source "$root/scripts/recipe.sh"
-source "$root/scripts/prepare_parallel.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/prepare_parallel.sh"
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
 (($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"
@@ -70,14 +70,14 @@ list_archives
 fetch_and_extract "$RAW_DIR"
 
 mapfile -t training < <(corpora_of train)
-stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/clean_corpus.py" \
+stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/corpus/clean_corpus.py" \
   --languages "$source" "$target" --out "$OUT/clean/train" --hold-out 23 \
   --held-out "$OUT/clean/valid" --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO" \
   --workers "$WORKERS" "${training[@]}"
 stage "test" "$OUT/clean/test.$target" copy_split test
 options=(--character-coverage "$coverage")
 [[ $BPE != moses ]] || options=(--lowercase)
-stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus "$OUT/clean" \
+stage "subwords" "$OUT/pieces" python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/clean" \
   --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
   --workers "$WORKERS" --out "$OUT/pieces"
 stage "binarise" "$OUT/data-bin" binarise

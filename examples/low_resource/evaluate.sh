@@ -17,7 +17,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=low_resource/evaluate
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 TGT=${TGT:-de}

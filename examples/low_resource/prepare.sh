@@ -19,7 +19,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=low_resource/prepare
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 RAW_DIR=${RAW_DIR:-}
 OUT=${OUT:-$root/runs/low_resource}
 SRC=${SRC:-en} TGT=${TGT:-de}
@@ -43,7 +43,7 @@ keep_settings_of "$OUT/corpus" "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SR
 [[ -d $OUT/corpus ]] || python "$root/examples/low_resource/split_corpus.py" --raw "$RAW_DIR" \
   --languages "$SRC" "$TGT" --out "$OUT/corpus" \
   --train "$TRAIN_SIZE" --valid "$VALID_SIZE" --test "$TEST_SIZE"
-[[ -d $OUT/text ]] || python "$root/scripts/encode_corpus.py" --corpus "$OUT/corpus" \
+[[ -d $OUT/text ]] || python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/corpus" \
   --languages "$SRC" "$TGT" --vocab-size "$VOCAB" --out "$OUT/text"
 if [[ ! -d $OUT/bin ]]; then
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever

@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
 from score import compare  # scripts/score.py
-from text_files import command_line, whole_lines  # scripts/text_files.py
+from text_files import command_line, whole_lines  # scripts/corpus/text_files.py
 
 BASELINES = ("baseline", "baseline-time")
 COLUMNS = [

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, writing_folder  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
 
 SPLITS = ("test", "valid", "train")  # in the order in which they choose their documents
 MAX_WORDS = 80

@@ -27,7 +27,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=low_resource/study
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 here=$root/examples/low_resource
 MAIN=${MAIN:-alpha1}
 UPDATES=${UPDATES:-3000}

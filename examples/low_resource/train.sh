@@ -22,7 +22,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=low_resource/train
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-3000}

@@ -13,8 +13,8 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, writing_folder  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
 
 # the line with which each novel begins, in the order of the file; the rest is training text.
 # Persuasion follows Northanger Abbey without a title

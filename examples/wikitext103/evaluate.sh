@@ -22,7 +22,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/wikitext103
 
 recipe=wikitext103/evaluate
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
   -*) die "unknown option $1; see --help" ;;

@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from text_files import command_line, writing_folder  # scripts/text_files.py
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
 
 NAME, CONFIGURATION = "Salesforce/wikitext", "wikitext-103-v1"
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}

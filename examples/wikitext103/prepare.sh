@@ -16,7 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/examples/wikitext103
 
 recipe=wikitext103/prepare
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
@@ -46,13 +46,13 @@ text=$corpus
 if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
   text=$OUT/pieces
   [[ -d $OUT/gpt2_bpe ]] ||
-    python "$root/scripts/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$corpus/wiki.train.tokens"
+    python "$root/scripts/corpus/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$corpus/wiki.train.tokens"
   mkdir -p "$text"
   files=()
   for split in train valid test; do
     files+=("$corpus/wiki.$split.tokens" "$text/wiki.$split.tokens")
   done
-  python "$root/scripts/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
+  python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
 fi
 if ! [[ -d $OUT/bin ]]; then
   preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" --only-source --workers "$WORKERS" \

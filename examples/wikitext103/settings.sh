@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # shared with the scripts that source this
 # Sourced by prepare.sh, train.sh and evaluate.sh: what the three must agree on.
-# The caller sets root, the checkout, and has sourced scripts/recipe.sh.
+# The caller sets root, the checkout, and has sourced scripts/recipe/stages.sh.
 
 SMALL=${SMALL:-0}
 MODEL=${MODEL:-gpt}

@@ -14,7 +14,7 @@
 #   SEED        seed of parameters, batches and dropout     default: 1
 #   MAX_TOKENS  tokens in a batch of one GPU                default: gpt 2000, adaptive 3072
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
-#               see scripts/launch.sh; an update has room for 256,000 tokens (adaptive: 73,728) on any
+#               see scripts/recipe/launch.sh; an update has room for 256,000 tokens (adaptive: 73,728) on any
 #               number of GPUs
 #   OUT         where prepare.sh wrote                      default: runs/wikitext103
 #   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED
@@ -25,13 +25,13 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 recipe=wikitext103/train
-source "$root/scripts/recipe.sh"
+source "$root/scripts/recipe/stages.sh"
 if (($#)); then
   [[ $1 == --help || $1 == -h ]] && usage && exit 0
   die "takes no arguments, got $*; see --help"
 fi
 source "$root/examples/wikitext103/settings.sh"
-source "$root/scripts/launch.sh"
+source "$root/scripts/recipe/launch.sh"
 
 ALPHA=${ALPHA:-1}
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"

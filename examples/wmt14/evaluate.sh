@@ -19,8 +19,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=wmt14/evaluate
-source "$root/scripts/recipe.sh"
-source "$root/scripts/evaluate_translation.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/evaluate_translation.sh"
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
 (($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"

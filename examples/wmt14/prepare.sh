@@ -28,8 +28,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=wmt14/prepare
-source "$root/scripts/recipe.sh"
-source "$root/scripts/prepare_parallel.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/prepare_parallel.sh"
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
 (($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"
@@ -110,7 +110,7 @@ else
 fi
 
 mapfile -t training < <(corpora_of train)
-stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/clean_corpus.py" \
+stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/corpus/clean_corpus.py" \
   --languages "$source" "$target" --out "$OUT/clean/train" --max-words "$MAX_WORDS" \
   --max-ratio "$MAX_RATIO" --workers "$WORKERS" "${training[@]}"
 for split in valid test; do
@@ -118,7 +118,7 @@ for split in valid test; do
 done
 options=(--sample 10000000)
 [[ $BPE != moses ]] || options=(--normalise)
-stage "subwords" "$OUT/pieces" python "$root/scripts/encode_corpus.py" --corpus "$OUT/clean" \
+stage "subwords" "$OUT/pieces" python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/clean" \
   --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
   --workers "$WORKERS" --out "$OUT/pieces"
 stage "binarise" "$OUT/data-bin" binarise

@@ -19,14 +19,14 @@
 #   SMALL       1: a tiny model, for a trial               default: 0
 #   MAX_TOKENS  tokens in a batch of one GPU               default: 4096; SMALL=1: 500
 #   UPDATE_FREQ batches of a GPU in an update   default: what makes an update 524,288 tokens
-#   NGPU NNODES NODE_RANK MASTER_ADDR MASTER_PORT BF16 CPU TRAIN_ARGS   see scripts/launch.sh
+#   NGPU NNODES NODE_RANK MASTER_ADDR MASTER_PORT BF16 CPU TRAIN_ARGS   see scripts/recipe/launch.sh
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=wmt14/train
-source "$root/scripts/recipe.sh"
-source "$root/scripts/launch.sh"
-source "$root/scripts/train_translation.sh"
+source "$root/scripts/recipe/stages.sh"
+source "$root/scripts/recipe/launch.sh"
+source "$root/scripts/recipe/train_translation.sh"
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
 (($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"

@@ -292,7 +292,12 @@ def test_mnli_is_binarised_with_both_dev_sets(recipe, roberta, tmp_path) -> None
     rows = data_utils.load_indexed_dataset(str(data / "input0" / "valid1"), dictionary)
     pieces = tmp_path / "pieces"
     pieces.write_text("".join(f"{dictionary.string(row)}\n" for row in rows))
-    command = [sys.executable, ROOT / "scripts" / "gpt2_bpe.py", "--bpe-dir", roberta / "bpe"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "corpus" / "gpt2_bpe.py",
+        "--bpe-dir",
+        roberta / "bpe",
+    ]
     run([*command, "--decode", pieces, tmp_path / "decoded"])
     assert (tmp_path / "decoded").read_text().splitlines() == ENGLISH[:12]
 

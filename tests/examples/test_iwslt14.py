@@ -89,7 +89,11 @@ def test_chinese(tmp_path) -> None:
 def test_truncated_download_without_a_checksum(server, tmp_path) -> None:
     """gzip's own finds it, nothing is kept, and running it again succeeds."""
     raw_archives.write("iwslt14", "de-en", server.folder, text_as("de-en", 100))
-    command = [sys.executable, ROOT / "scripts" / "download.py", f"{server.address}/de-en.tgz"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "corpus" / "download.py",
+        f"{server.address}/de-en.tgz",
+    ]
     command += ["--to", tmp_path / "raw" / "de-en.tgz"]
     server.faults["de-en.tgz"] = "truncated"
     result = run(command, check=False)
@@ -105,7 +109,11 @@ def test_truncated_download_without_a_checksum(server, tmp_path) -> None:
 
 def test_download_to_a_full_disk_goes_on_later(server, tmp_path) -> None:
     (server.folder / "data.bin").write_bytes(bytes(range(256)) * 400)
-    command = [sys.executable, ROOT / "scripts" / "download.py", f"{server.address}/data.bin"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "corpus" / "download.py",
+        f"{server.address}/data.bin",
+    ]
     command += ["--to", tmp_path / "data.bin"]
     result = run([*FULL_DISK, *command], check=False)
     assert result.returncode == 1

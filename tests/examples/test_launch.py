@@ -1,4 +1,4 @@
-"""scripts/launch.sh through a recipe: one model on all processes, or an error."""
+"""scripts/recipe/launch.sh through a recipe: one model on all processes, or an error."""
 
 import os
 import re
@@ -157,7 +157,8 @@ def test_settings_bind_once_there_is_a_checkpoint(fake, prepared) -> None:  # no
     ],
 )
 def test_size_of_an_update_is_a_setting_where_it_is_not_the_recipes(settings, kept) -> None:
-    program = "source scripts/recipe.sh; source scripts/launch.sh; NNODES=1 TRAIN_ARGS= recipe=x; "
+    program = "source scripts/recipe/stages.sh; source scripts/recipe/launch.sh; "
+    program += "NNODES=1 TRAIN_ARGS= recipe=x; "
     program += 'choose_update_freq 4096 >&2; echo "$launch_settings"'
     env = {name: str(value) for name, value in settings.items()}
     assert run(["bash", "-c", program], env=env).stdout == f"{kept}\n"

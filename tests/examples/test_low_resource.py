@@ -404,7 +404,7 @@ def test_help() -> None:
 def test_preprocessing_that_fails_leaves_nothing(tmp_path) -> None:
     """fairseq-preprocess has written its log by then."""
     (tmp_path / "text.es").write_text("uno\n")
-    program = "recipe=x; source scripts/recipe.sh; "
+    program = "recipe=x; source scripts/recipe/stages.sh; "
     program += f"preprocess {tmp_path}/bin {tmp_path}/log -s es -t en --trainpref {tmp_path}/text"
     result = run(["bash", "-c", program], check=False)
     assert result.returncode == 1
@@ -416,5 +416,5 @@ def test_preprocessing_that_fails_leaves_nothing(tmp_path) -> None:
 
 def test_numbers_have_points_in_any_locale() -> None:
     """bash's ``time`` and mawk write commas in some, which the study could not add up."""
-    program = "source scripts/recipe.sh; printf '%s\\n' \"$LC_ALL\""
+    program = "source scripts/recipe/stages.sh; printf '%s\\n' \"$LC_ALL\""
     assert run(["bash", "-c", program], env={"LC_ALL": "de_DE.UTF-8"}).stdout == "C.UTF-8\n"

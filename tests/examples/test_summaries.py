@@ -108,7 +108,7 @@ def test_packages_are_split_by_source(tmp_path) -> None:
     source = (HERE / "package_descriptions.py").read_text()
     (tmp_path / "small.py").write_text(source.replace("VAL = TEST = 1000", "VAL = TEST = 300"))
     command = [sys.executable, tmp_path / "small.py", "--tsv", tmp_path / "tsv", "--out", out]
-    environment = {"PYTHONPATH": str(ROOT / "scripts")}  # what lies beside the script
+    environment = {"PYTHONPATH": str(ROOT / "scripts" / "corpus")}  # what lies beside the script
     run(command, env=environment)
     splits = {}
     for split in ("train", "val", "test"):

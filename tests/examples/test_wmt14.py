@@ -239,7 +239,9 @@ def test_no_space_left(tmp_path) -> None:
     where = tmp_path / "out" / "clean"
     where.mkdir(exist_ok=True)
     (tmp_path / "out" / "corpora" / "big.en").write_text("x" * 10000)
-    program = "recipe=x; source scripts/recipe.sh; source scripts/prepare_parallel.sh; "
+    program = (
+        "recipe=x; source scripts/recipe/stages.sh; source scripts/recipe/prepare_parallel.sh; "
+    )
     program += "splits=(test) corpora=(big) source=en target=de; copy_split test"
     result = run([*FULL_DISK, "bash", "-c", program], env=env, check=False)
     assert result.returncode == 1

@@ -4,4 +4,4 @@ import sys
 
 from ..conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts" / folder) for folder in ("", "corpus", "recipe")]

@@ -1,6 +1,6 @@
 """Clean parallel corpora and join them into one, with counts of what each rule removed.
 
-    python scripts/clean_corpus.py --languages en de --out DIR/train CORPUS...
+    python scripts/corpus/clean_corpus.py --languages en de --out DIR/train CORPUS...
 
 CORPUS.en and CORPUS.de are read line by line together; DIR/train.en, DIR/train.de and
 DIR/train.clean.json (the counts) are written. A pair is removed by the first rule that it

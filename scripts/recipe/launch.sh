@@ -2,7 +2,7 @@
 # Sourced by the train.sh of every recipe: starts fairseq-train on one or more GPUs of one or
 # more machines, with fairseq's own distributed engine under torchrun.
 #
-#   source scripts/recipe.sh && source scripts/launch.sh
+#   source scripts/recipe/stages.sh && source scripts/recipe/launch.sh
 #   check_launch                           refuses what would train wrongly; sets the defaults
 #   choose_update_freq TOKENS              sets UPDATE_FREQ so that an update has TOKENS tokens,
 #                                          and launch_settings, for keep_settings
@@ -20,7 +20,7 @@
 #   UPDATE_FREQ  batches of a GPU in an update              default: computed
 #   TRAIN_ARGS   more arguments for fairseq-train           default: none
 #
-# The caller sources scripts/recipe.sh first.
+# The caller sources scripts/recipe/stages.sh first.
 
 check_launch() {
   CPU=${CPU:-0} BF16=${BF16:-0} TRAIN_ARGS=${TRAIN_ARGS:-}

@@ -1,8 +1,8 @@
 """Encode text with GPT-2's byte-pair encoding, as BART, RoBERTa and GPT-2 take it.
 
-    python scripts/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
-    python scripts/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
-    python scripts/gpt2_bpe.py --bpe-dir DIR --download
+    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
+    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
+    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR --download
 
 INPUT holds one text a line; OUTPUT gets its pieces, as many lines in the same order, empty ones
 included; more INPUT OUTPUT pairs may follow. DIR holds encoder.json and vocab.bpe; --download

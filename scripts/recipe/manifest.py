@@ -1,6 +1,6 @@
 """Write down what data a training saw: checksum, lines and tokens of every file, as JSON.
 
-    python scripts/manifest.py --out manifest.json --note pair=en-de --note bpe=moses FILE...
+    python scripts/recipe/manifest.py --out manifest.json --note pair=en-de --note bpe=moses FILE...
 
 Two people whose manifests agree trained on the same data. Files below the manifest are named
 relative to it, others by their name alone. Lines and tokens (what stands between spaces) are
@@ -9,9 +9,11 @@ counted in text, not in archives and binaries.
 
 import argparse
 import hashlib
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 from text_files import InputError, command_line, setting, write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")

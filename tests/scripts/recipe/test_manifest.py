@@ -1,14 +1,14 @@
-"""scripts/manifest.py, against sha256sum and wc."""
+"""scripts/recipe/manifest.py, against sha256sum and wc."""
 
 import json
 import sys
 from importlib.metadata import version
 
-from manifest import version_of  # scripts/manifest.py
+from manifest import version_of  # scripts/recipe/manifest.py
 
-from ..conftest import ROOT, run
+from ...conftest import ROOT, run
 
-MANIFEST = [sys.executable, ROOT / "scripts" / "manifest.py"]
+MANIFEST = [sys.executable, ROOT / "scripts" / "recipe" / "manifest.py"]
 
 
 def test_manifest(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""scripts/check_dictionary.py on the data and checkpoint of a real training."""
+"""scripts/recipe/check_dictionary.py on the data and checkpoint of a real training."""
 
 import shutil
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT, run
+from ...conftest import ROOT, run
 
-CHECK = [sys.executable, ROOT / "scripts" / "check_dictionary.py"]
+CHECK = [sys.executable, ROOT / "scripts" / "recipe" / "check_dictionary.py"]
 
 
 @pytest.fixture

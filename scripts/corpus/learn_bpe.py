@@ -1,8 +1,8 @@
 """Learn a byte-pair encoding of GPT-2's form, for a model that is trained from scratch.
 
-    python scripts/learn_bpe.py --size 4000 --out DIR TEXT...
+    python scripts/corpus/learn_bpe.py --size 4000 --out DIR TEXT...
 
-DIR gets encoder.json and vocab.bpe, as scripts/gpt2_bpe.py takes them. It is complete if it
+DIR gets encoder.json and vocab.bpe, as scripts/corpus/gpt2_bpe.py takes them. It is complete if it
 exists: it is written under another name and renamed.
 """
 

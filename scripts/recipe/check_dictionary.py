@@ -1,6 +1,6 @@
 """Check that a data folder was made with the dictionary that a checkpoint was trained with.
 
-    python scripts/check_dictionary.py DATA CHECKPOINT
+    python scripts/recipe/check_dictionary.py DATA CHECKPOINT
 
 DATA is a folder made by fairseq-preprocess; CHECKPOINT a file, or a folder of them. Where the
 recipes' train.sh has put the dictionaries (dict.LANGUAGE.txt) beside the checkpoints, they are
@@ -9,8 +9,10 @@ folder: those of its checkpoint_last.pt).
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 from text_files import InputError, command_line
 
 SPECIAL_SYMBOLS = 4  # <s> <pad> </s> <unk>, which fairseq adds to every dictionary

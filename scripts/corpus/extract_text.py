@@ -1,6 +1,6 @@
 """Take the two sides of a parallel corpus out of an archive, as plain text, a sentence a line.
 
-    python scripts/extract_text.py --archive training-parallel-europarl-v7.tgz \\
+    python scripts/corpus/extract_text.py --archive training-parallel-europarl-v7.tgz \\
         --member 'training/europarl-v7.de-en.{language}' --languages en de --out DIR/europarl-v7
 
 writes DIR/europarl-v7.en and DIR/europarl-v7.de. In --member, {language} stands for each

@@ -1,4 +1,4 @@
-"""What scripts/text_files.py promises: whole files or none, and one sentence for bad input."""
+"""text_files.py promises whole files or none, and one sentence for bad input."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import text_files
 
-from ..conftest import FULL_DISK, ROOT, run
+from ...conftest import FULL_DISK, ROOT, run
 
 
 def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_no_space_left(tmp_path: Path, script: str) -> None:
         "gpt2_bpe": ["--bpe-dir", tmp_path / "bpe", text, out],
     }[script]
     if script == "gpt2_bpe":
-        learn = [sys.executable, ROOT / "scripts" / "learn_bpe.py", "--size", "300"]
+        learn = [sys.executable, ROOT / "scripts" / "corpus" / "learn_bpe.py", "--size", "300"]
         run([*learn, "--out", tmp_path / "bpe", text])
-    folder = "examples/low_resource" if script == "split_corpus" else "scripts"
+    folder = "examples/low_resource" if script == "split_corpus" else "scripts/corpus"
     before = set(tmp_path.iterdir())
     command = [sys.executable, ROOT / folder / f"{script}.py", *arguments]
     result = run([*FULL_DISK, *command], check=False)

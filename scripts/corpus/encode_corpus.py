@@ -1,6 +1,7 @@
 """Learn joint subwords on a parallel corpus and encode the corpus with them.
 
-    python scripts/encode_corpus.py --corpus DIR --languages es en --vocab-size 4000 --out OUT
+    python scripts/corpus/encode_corpus.py --corpus DIR --languages es en \\
+        --vocab-size 4000 --out OUT
 
 DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text of what was
 gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:

@@ -1,15 +1,21 @@
-"""scripts/encode_corpus.py: the same by one process or two, and back to the text."""
+"""scripts/corpus/encode_corpus.py: the same by one process or two, and back to the text."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import sentencepiece
-from encode_corpus import sample  # scripts/encode_corpus.py
+from encode_corpus import sample  # scripts/corpus/encode_corpus.py
 
-from ..conftest import ROOT, corpus_lines, run
+from ...conftest import ROOT, corpus_lines, run
 
-ENCODE = [sys.executable, ROOT / "scripts" / "encode_corpus.py", "--languages", "es", "en"]
+ENCODE = [
+    sys.executable,
+    ROOT / "scripts" / "corpus" / "encode_corpus.py",
+    "--languages",
+    "es",
+    "en",
+]
 
 
 @pytest.fixture

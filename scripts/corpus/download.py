@@ -1,6 +1,6 @@
 """Download a file, or go on with what an interrupted download left, and check its checksum.
 
-    python scripts/download.py --to DIR/NAME --checksum sha256:HEX URL
+    python scripts/corpus/download.py --to DIR/NAME --checksum sha256:HEX URL
 
 NAME appears only when the download is complete and its checksum right (without one: that of
 gzip, if it is a .tgz or .gz); until then the bytes are in NAME.part. A NAME that is there

@@ -5,7 +5,7 @@
 #   pairs  split  corpus  archive  member  checksum  address
 # pairs: en-de,en-fr; split: train, valid or test; member: name in the archive, in which
 # {other} is the language beside English, and {language} and {role} are those of
-# scripts/extract_text.py; checksum: sha256:HEX, md5:HEX or - where none is known; address: -
+# scripts/corpus/extract_text.py; checksum: sha256:HEX, md5:HEX or - where none is known; address: -
 # where it must be fetched by hand.
 #
 # The caller sets root, recipe, pair, source, target, OUT, RAW_DIR, ARCHIVES, WORKERS.
@@ -63,9 +63,9 @@ fetch_and_extract() {
       continue
     fi
     echo "== ${corpora[i]}"
-    python "$root/scripts/download.py" "${addresses[i]}" --to "$folder/${archives[i]}" \
+    python "$root/scripts/corpus/download.py" "${addresses[i]}" --to "$folder/${archives[i]}" \
       --checksum "${checksums[i]}"
-    python "$root/scripts/extract_text.py" --archive "$folder/${archives[i]}" \
+    python "$root/scripts/corpus/extract_text.py" --archive "$folder/${archives[i]}" \
       --member "${members[i]}" --languages "$source" "$target" --out "$OUT/corpora/${corpora[i]}"
   done
 }
@@ -113,6 +113,6 @@ write_manifest() {
       echo "note: $archive is not there any more: the manifest is without its checksum"
     fi
   done
-  python "$root/scripts/manifest.py" --out "$OUT/manifest.json" "${notes[@]}" ${archives[@]+"${archives[@]}"} \
+  python "$root/scripts/recipe/manifest.py" --out "$OUT/manifest.json" "${notes[@]}" ${archives[@]+"${archives[@]}"} \
     "$OUT"/corpora/*.* "$OUT"/clean/{train,valid,test}.* "$OUT"/pieces/* "$OUT"/data-bin/*.{txt,bin,idx}
 }

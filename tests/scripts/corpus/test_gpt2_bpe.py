@@ -1,4 +1,4 @@
-"""scripts/gpt2_bpe.py: GPT-2's pieces, whatever the text and the number of processes."""
+"""scripts/corpus/gpt2_bpe.py: GPT-2's pieces, whatever the text and the number of processes."""
 
 import re
 import runpy
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
-from ..conftest import ROOT, corpus_lines, run
-from ..gpt2_bpe import published_bpe, small_bpe
+from ...conftest import ROOT, corpus_lines, run
+from ...gpt2_bpe import published_bpe, small_bpe
 
-BPE = [sys.executable, ROOT / "scripts" / "gpt2_bpe.py"]
+BPE = [sys.executable, ROOT / "scripts" / "corpus" / "gpt2_bpe.py"]
 
 
 @pytest.fixture

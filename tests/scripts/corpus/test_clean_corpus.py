@@ -1,4 +1,4 @@
-"""scripts/clean_corpus.py: what each rule removes, and what bad input gives."""
+"""scripts/corpus/clean_corpus.py: what each rule removes, and what bad input gives."""
 
 import json
 import re
@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ..conftest import ROOT, run
+from ...conftest import ROOT, run
 
-CLEAN = [sys.executable, ROOT / "scripts" / "clean_corpus.py", "--languages", "en", "de"]
+CLEAN = [sys.executable, ROOT / "scripts" / "corpus" / "clean_corpus.py", "--languages", "en", "de"]
 PAIRS = [
     ("A house .", "Ein Haus .", "kept"),
     ("", "Nichts", "empty"),
