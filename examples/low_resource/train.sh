@@ -17,6 +17,7 @@
 #   SEED        of parameters, batches and dropout          default: 1
 #   UPDATES     updates of training                         default: 3000
 #   DROPOUT     rate of dropout                             default: 0.1
+#   KEEP        checkpoints to keep, one every 100 updates  default: 5
 #   TRAIN_ARGS  more arguments for fairseq-train            default: none
 set -euo pipefail
 
@@ -26,7 +27,7 @@ source "$root/scripts/recipe/stages.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-3000}
-DROPOUT=${DROPOUT:-0.1} TRAIN_ARGS=${TRAIN_ARGS:-}
+DROPOUT=${DROPOUT:-0.1} KEEP=${KEEP:-5} TRAIN_ARGS=${TRAIN_ARGS:-}
 
 case ${1:-} in
   -h | --help) usage && exit 0 ;;
@@ -37,6 +38,7 @@ esac
   die "RUN must be a name of letters, digits, dots, dashes, got '$RUN'; see --help"
 require_number SEED 0
 require_number UPDATES 1
+require_number KEEP 1
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
 case $CRITERION in
   rdrop) objective="--criterion rdrop --rdrop-alpha $ALPHA" ;;
@@ -72,7 +74,7 @@ echo unknown >>"$run/cpu_seconds" # for now, and for good if this script is kill
     --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
     --optimizer adam --adam-betas '(0.9, 0.98)' \
     --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
-    --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
+    --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
     --cpu --num-workers 0 --log-format json --log-interval 20 >>"$run/train.log" 2>&1
 } 2>"$run/time" || failed=1
 seconds=$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time") || seconds=unknown

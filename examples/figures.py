@@ -1,0 +1,152 @@
+"""Draw the pictures of the READMEs from the tables beside them.
+
+    python examples/figures.py                all of them
+    python examples/figures.py glue/kl.png    one
+
+| picture | from | made by |
+| --- | --- | --- |
+| low_resource/rdrop.png | low_resource/curves.tsv | low_resource/curves.sh |
+| ../rdrop_fairseq/loss/cost.png | ../rdrop_fairseq/loss/cost.tsv | scripts/benchmark.py |
+| glue/kl.png | glue/kl.tsv | scripts/show_dropout.py |
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "corpus"))
+from text_files import command_line, writing  # scripts/corpus/text_files.py
+
+HERE = Path(__file__).parent
+LOSS = HERE.parent / "rdrop_fairseq" / "loss"
+PLAIN, RDROP, OTHER = "#7f7f7f", "#c44e52", "#8fb0d4"
+# for a README, which shows a picture about 850 pixels wide
+STYLE = {
+    "font.size": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 14,
+    "lines.linewidth": 2,
+}
+
+Row = dict[str, str]
+
+
+def table(path: Path) -> list[Row]:
+    """The rows of a tsv file, without its lines of comment."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader((li for li in lines if not li.startswith("#")), delimiter="\t"))
+
+
+def bars(axes: Axes, values: dict[str, float], label: str, colors: list[str]) -> None:
+    """Horizontal bars, the first on top, each with its value."""
+    found = axes.barh(list(values), list(values.values()), color=colors)
+    axes.bar_label(found, fmt=label, padding=3)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(values.values()) * 1.25)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def low_resource() -> Figure:
+    """Validation perplexity and BLEU over updates, a line for each seed; the cost of a step."""
+    figure = Figure(figsize=(12, 3.9), layout="constrained")
+    perplexity, bleu, cost = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
+    rows = table(HERE / "low_resource" / "curves.tsv")
+    named = {"baseline": ("baseline", PLAIN), "alpha1": ("R-Drop", RDROP)}
+    for setting, (name, color) in named.items():
+        of_setting = [row for row in rows if row["setting"] == setting]
+        for axes, column in ((perplexity, "valid_ppl"), (bleu, "BLEU")):
+            label: str | None = name
+            for seed in sorted({row["seed"] for row in of_setting}):
+                points = [row for row in of_setting if row["seed"] == seed and row[column]]
+                updates = [int(row["update"]) for row in points]
+                values = [float(row[column]) for row in points]
+                marker = "o" if column == "BLEU" else ""
+                axes.plot(updates, values, color=color, marker=marker, label=label, alpha=0.85)
+                label = None
+    perplexity.set(title="validation perplexity", xlabel="updates", yscale="log", ylim=(None, 200))
+    perplexity.set_yticks([30, 50, 100, 200], ["30", "50", "100", "200"])
+    perplexity.minorticks_off()
+    perplexity.legend(frameon=False)
+    bleu.set(title="BLEU", xlabel="updates")
+    seconds = {row["variant"]: float(row["seconds"]) for row in table(LOSS / "cost.tsv")}
+    plain = seconds["plain CE, batch"]
+    steps = {
+        "baseline": 1.0,
+        "R-Drop, here": seconds["ours, linear"] / plain,
+        "R-Drop,\nfairseq's own": seconds["fairseq R-Drop"] / plain,
+    }
+    bars(cost, steps, "%.1f", [PLAIN, RDROP, OTHER])
+    cost.set_title("time of a training step")
+    return figure
+
+
+def cost_of_loss() -> Figure:
+    """Time of a step and its memory above the body, by implementation."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    time, memory = figure.subplots(1, 2, sharey=True)
+    rows = {row["variant"]: row for row in table(LOSS / "cost.tsv")}
+    shown = ["plain CE, doubled", "fairseq R-Drop", "ours, eager", "ours, logits", "ours, linear"]
+    colors = [PLAIN, OTHER, RDROP, RDROP, RDROP]
+    bars(time, {name: float(rows[name]["seconds"]) for name in shown}, "%.1f s", colors)
+    time.set_title("time of a training step")
+    above = {name: float(rows[name]["above_body_mib"]) for name in shown}
+    bars(memory, above, "%.0f MiB", colors)
+    memory.invert_yaxis()  # shared: once is enough
+    memory.set_title("peak memory above the model's body")
+    return figure
+
+
+def glue_kl() -> Figure:
+    """KL between two dropout passes and from a pass to the full model, before and after R-Drop."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    rows = table(HERE / "glue" / "kl.tsv")
+    for axes, column, title in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("between_passes", "pass_and_full_model"),
+        ("between two dropout passes", "dropout pass and full model"),
+        strict=True,
+    ):
+        for offset, (setting, name, color) in enumerate(
+            (("baseline", "baseline", PLAIN), ("rdrop-1", "R-Drop, alpha 1", RDROP))
+        ):
+            values = {r["seed"]: float(r[column]) for r in rows if r["setting"] == setting}
+            places = [index + 0.38 * offset for index in range(len(values))]
+            found = axes.bar(places, list(values.values()), width=0.36, color=color, label=name)
+            axes.bar_label(found, fmt="%.4f", fontsize=10)
+            axes.set_xticks([place - 0.19 for place in places], [f"seed {seed}" for seed in values])
+        axes.set_title(title)
+    figure.axes[0].set_ylabel("symmetric KL (nats)")
+    figure.axes[1].legend(frameon=False)
+    return figure
+
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "low_resource/rdrop.png": low_resource,
+    "../rdrop_fairseq/loss/cost.png": cost_of_loss,
+    "glue/kl.png": glue_kl,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", choices=[[], *PICTURES], help="default: all of them")
+    args = parser.parse_args()
+    for name in args.names or PICTURES:
+        with rc_context(STYLE), writing(HERE / name) as (file,):
+            # without the version of matplotlib: the same table gives the same file
+            PICTURES[name]().savefig(file, format="png", dpi=100, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    command_line(main)
