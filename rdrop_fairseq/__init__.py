@@ -8,7 +8,7 @@ Without fairseq, only ``rdrop_fairseq.loss`` is of use.
 import logging
 from importlib.util import find_spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if find_spec("fairseq") is not None:
     # one of fairseq's modules calls logging.basicConfig(level=DEBUG) as it is imported, after

@@ -1,0 +1,77 @@
+"""What the documents say of files and folders is so."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import rdrop_fairseq
+
+from .conftest import ROOT
+
+DOCUMENTS = sorted(
+    path for path in ROOT.rglob("*.md") if not {".venv", "runs"} & set(path.relative_to(ROOT).parts)
+)
+
+
+def anchors(document: Path) -> set[str]:
+    """The names that GitHub gives to the headlines of a document."""
+    headlines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in headlines}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs a git checkout, to tell the project's files from others")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document) -> None:
+    for alternative, target in re.findall(r"(!?\[[^]]*)\]\(([^)\s]+)\)", document.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (document.parent / path).resolve() if path else document
+        assert other.exists(), f"{document}: {target}"
+        if anchor:
+            assert anchor in anchors(other), f"{document}: {target}"
+        if alternative.startswith("!"):
+            assert len(alternative) > 20, f"{document}: {target} has no alternative text"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_script_is_listed() -> None:
+    text = (ROOT / "scripts" / "README.md").read_text()
+    for path in tracked():
+        if path.suffix in (".py", ".sh") and path.is_relative_to(ROOT / "scripts"):
+            name = str(path.relative_to(ROOT / "scripts"))
+            assert f"]({name})" in text or name.startswith("quickstart_data/"), name
+
+
+@pytest.mark.parametrize("document", ["README.md", "examples/README.md"])
+def test_every_recipe_is_listed(document) -> None:
+    text = (ROOT / document).read_text()
+    for folder in (ROOT / "examples").iterdir():
+        if (folder / "README.md").is_file():
+            assert f"{folder.name}/README.md)" in text
+
+
+def test_packages_are_named_not_linked() -> None:
+    """No address of a package registry."""
+    registries = ["pypi" + ".org", "python" + "hosted", "npmjs" + ".org", "npmjs" + ".com"]
+    for path in tracked():
+        if path.suffix not in (".gz", ".png"):
+            text = path.read_text(encoding="utf-8")
+            assert not [name for name in registries if name in text], path
+
+
+def test_version_is_the_changelogs() -> None:
+    newest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert newest[1] == rdrop_fairseq.__version__
