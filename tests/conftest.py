@@ -16,9 +16,14 @@ from fairseq import options, tasks
 from fairseq.data import iterators
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
+from . import fork_server
+
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "scripts" / "quickstart_data"
 BIN = Path(sys.executable).parent
+# what tests put first on PATH: programs that start fast, then the real ones
+STAND_INS = fork_server.folder_of_stand_ins()
+PROGRAMS = f"{STAND_INS}:{BIN}"
 USER_DIR = ["--user-dir", "rdrop_fairseq"]
 # before a command: a limit on the size of files, 8 KiB, stands for a full disk
 FULL_DISK = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash"]
@@ -49,6 +54,12 @@ ARCHS = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the fork server, one for all processes of pytest-xdist."""
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(fork_server.listen(Path(STAND_INS)))
+
+
 def corpus_lines(split: str, language: str) -> list[str]:
     with gzip.open(CORPUS / f"{split}.{language}.gz", "rt", encoding="utf-8") as lines:
         return lines.read().splitlines()
@@ -58,10 +69,11 @@ def run(
     command: Sequence[Any], check: bool = True, **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line as a user would, from the checkout unless ``cwd`` is given."""
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    environment |= kwargs.pop("env", {})
+    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    environment |= {"OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
+    python = f"{STAND_INS}/python"
     result = subprocess.run(
-        [str(part) for part in command],
+        [python if part == sys.executable else str(part) for part in command],
         capture_output=True,
         text=True,
         env=environment,

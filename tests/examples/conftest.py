@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..conftest import BIN
+from ..conftest import PROGRAMS
 
 RECORD = """#!/usr/bin/env bash
 { printf '%s\\n' "$(basename "$0")" "$@"; echo; } >>"$RECORD"
@@ -35,7 +35,7 @@ def fake(tmp_path: Path) -> SimpleNamespace:
 
     def env(gpus: int) -> dict[str, str]:
         return {
-            "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{PROGRAMS}:{os.environ['PATH']}",
             "PYTHONPATH": str(programs),
             "GPUS": str(gpus),
             "RECORD": str(record),

@@ -18,7 +18,7 @@ from fairseq.models.roberta import RobertaModel
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score
 
-from ..conftest import BIN, ROOT, corpus_lines, run
+from ..conftest import PROGRAMS, ROOT, corpus_lines, run
 
 GLUE = ROOT / "examples" / "glue"
 ENGLISH = corpus_lines("train", "en")[:60]
@@ -397,7 +397,7 @@ def recorded(tmp_path, recipe, *arguments, **settings) -> list[str]:
     for name in ("fairseq-train", "torchrun"):
         (fake / name).write_text(f'#!/bin/sh\necho "FAKE {name} $*"\n')
         (fake / name).chmod(0o755)
-    path = f"{fake}:{BIN}:{os.environ['PATH']}"
+    path = f"{fake}:{PROGRAMS}:{os.environ['PATH']}"
     result = recipe("train", *arguments, PATH=path, **settings)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAKE")]
     return line.split()

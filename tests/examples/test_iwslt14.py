@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ..conftest import BIN, FULL_DISK, ROOT, run
+from ..conftest import FULL_DISK, PROGRAMS, ROOT, run
 from . import raw_archives
 from .conftest import option
 from .fake import FakePrograms
@@ -79,7 +79,7 @@ def test_chinese(tmp_path) -> None:
         fairseq_generate='awk \'{print "H-" NR-1 "\\t-1\\t" $0}\' '
         f"{tmp_path}/out/clean/test.zh\n",
     )
-    env |= {"PATH": f"{fake.folder}:{BIN}:{os.environ['PATH']}", "AVERAGE": "0"}
+    env |= {"PATH": f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}", "AVERAGE": "0"}
     scores = script("evaluate", "en-zh", env=env).stdout
     assert "BLEU 100.00" in scores
     assert "BLEU|nrefs:1|case:mixed|eff:no|tok:zh|" in scores

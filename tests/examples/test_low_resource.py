@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..conftest import BIN, ROOT, corpus_lines, run
+from ..conftest import PROGRAMS, ROOT, corpus_lines, run
 
 RECIPE = ROOT / "examples" / "low_resource"
 # a tenth of the verses twice, so that some test pairs have a side that is in training
@@ -211,7 +211,7 @@ def fake(raw, tmp_path) -> SimpleNamespace:
         (programs / f"fairseq-{name}").write_text(text)
         (programs / f"fairseq-{name}").chmod(0o755)
     out, record, fail = tmp_path / "out", tmp_path / "record", tmp_path / "fail"
-    env = {"PATH": f"{programs}:{BIN}:{os.environ['PATH']}", "RECORD": str(record)}
+    env = {"PATH": f"{programs}:{PROGRAMS}:{os.environ['PATH']}", "RECORD": str(record)}
     env |= {"RAW_DIR": str(raw), "OUT": str(out), "SRC": "es", "TGT": "en", **SIZES}
     env |= {"FAIL": str(fail), "UPDATES": "200"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import BIN, FULL_DISK, ROOT, corpus_lines, run
+from ..conftest import FULL_DISK, PROGRAMS, ROOT, corpus_lines, run
 from . import raw_archives
 from .conftest import option
 from .fake import FakePrograms
@@ -270,7 +270,7 @@ def test_identifiers_of_mtdata(tmp_path, pair, languages, identifiers) -> None:
     """Those of the README; all are in the index of mtdata 0.5.1."""
     fake = FakePrograms(tmp_path / "fake", "mtdata", mtdata="exit 1\n")
     env = {**SMALL, "SOURCE": "mtdata", "OUT": str(tmp_path / "out")}
-    env["PATH"] = f"{fake.folder}:{BIN}:{os.environ['PATH']}"
+    env["PATH"] = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
     script("prepare", pair, env=env, check=False)
     (call,) = fake.calls("mtdata")
     assert call[:4] == ["get", "-l", languages, "-tr"]

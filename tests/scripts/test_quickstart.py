@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import BIN, CORPUS, ROOT, corpus_lines, run
+from ..conftest import CORPUS, PROGRAMS, ROOT, corpus_lines, run
 
 QUICKSTART = ["bash", str(ROOT / "scripts" / "quickstart.sh")]
 # an untrained model does not know when to stop
@@ -59,7 +59,7 @@ def test_whole_books_are_held_out(tmp_path) -> None:
 def test_interrupted_then_whole_then_skipped(tmp_path) -> None:
     out = tmp_path / "out"
     command = [*QUICKSTART, "--updates", "2", "--alpha", "2", "--out", str(out)]
-    environment = {**os.environ, **SETTINGS, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment = {**os.environ, **SETTINGS, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
 
     # Ctrl-C while fairseq-preprocess is at work
     process = subprocess.Popen(
