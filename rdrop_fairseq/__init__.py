@@ -6,11 +6,15 @@ Without fairseq, only ``rdrop_fairseq.loss`` is of use.
 """
 
 import logging
+import sys
+import warnings
 from importlib.util import find_spec
 
 __version__ = "0.2.0"
 
-if find_spec("fairseq") is not None:
+
+def _register() -> None:
+    """Import fairseq, mend what it needs, and register criteria and models."""
     # one of fairseq's modules calls logging.basicConfig(level=DEBUG) as it is imported, after
     # which a program's own basicConfig does nothing, and every library's debug messages show
     root = logging.getLogger()
@@ -19,7 +23,6 @@ if find_spec("fairseq") is not None:
 
     root.handlers[:] = handlers
     root.setLevel(level)
-    del root, handlers, level
 
     from . import compat
 
@@ -30,3 +33,14 @@ if find_spec("fairseq") is not None:
     checkpoint.prepare()
 
     from . import bert, criterions  # noqa: F401  (importing registers)
+
+
+_found = find_spec("fairseq")
+if _found is not None and _found.origin is not None:  # not any folder of that name
+    _in_use = "fairseq" in sys.modules  # as by --user-dir
+    try:
+        _register()
+    except Exception as error:
+        if _in_use:
+            raise
+        warnings.warn(f"fairseq cannot be used, only rdrop_fairseq.loss can: {error}", stacklevel=2)

@@ -12,6 +12,7 @@ from typing import Any
 import fairseq
 import numpy
 import torch
+from scipy.stats import pearsonr, spearmanr
 
 from .errors import UsageError
 
@@ -28,6 +29,7 @@ def prepare() -> None:
     refuse_separate_trainings()
     resume_with_same_batches()
     block_repeated_ngrams()
+    correlate_any_number_of_sentences()
     be_found_twice()
 
 
@@ -179,26 +181,71 @@ def block_repeated_ngrams() -> None:
 
     No wheel has the extension. Without it fairseq compares what it looks for with the end of
     a buffer that has room for the longest hypothesis: with padding, so that it blocks nothing
-    (fairseq issues 4709 and 5206). Needed until the search gives it only what there is so far.
+    (fairseq issues 4709 and 5206). With size 1 it would block nothing either way. Needed until
+    the search gives it only what there is so far.
     """
     from fairseq.ngram_repeat_block import NGramRepeatBlock
 
-    block = NGramRepeatBlock._no_repeat_ngram
-    if hasattr(block, "__wrapped__"):
-        return
-
-    @functools.wraps(block)
-    def _no_repeat_ngram(
-        self: NGramRepeatBlock,
-        tokens: torch.Tensor,
-        lprobs: torch.Tensor,
-        bsz: int,
-        beam_size: int,
-        step: int,
-    ) -> torch.Tensor:
-        return block(self, tokens[:, : step + 1], lprobs, bsz, beam_size, step)
-
     NGramRepeatBlock._no_repeat_ngram = _no_repeat_ngram
+
+
+def _no_repeat_ngram(self, tokens, lprobs, bsz: int, beam_size: int, step: int):  # type: ignore[no-untyped-def]
+    """Set to -inf what would complete an n-gram that its hypothesis has already.
+
+    Written for TorchScript, which compiles it with the generator. The symbol that every
+    hypothesis begins with is not one that was generated: it may come again, as its end.
+
+    Args:
+        tokens: [bsz * beam_size, longest hypothesis], of which ``step`` + 1 are there so far
+        lprobs: [bsz * beam_size, V], changed in place
+    Returns: lprobs
+    """
+    size: int = self.no_repeat_ngram_size
+    if step + 1 < size:
+        return lprobs
+    so_far = tokens[:, : step + 1]
+    ngrams = so_far.unfold(1, size, 1)  # [bsz * beam_size, step + 2 - size, size]
+    repeated = (ngrams[:, :, : size - 1] == so_far[:, step + 2 - size :].unsqueeze(1)).all(-1)
+    if size == 1:
+        repeated[:, 0] = False
+    hypothesis, place = repeated.nonzero(as_tuple=True)
+    lprobs[hypothesis, ngrams[hypothesis, place, size - 1]] = float("-inf")
+    return lprobs
+
+
+def correlate_any_number_of_sentences() -> None:
+    """Let --report-pearson-and-spearman survive a batch of one sentence, and several processes.
+
+    fairseq computes all that sentence_prediction reports after every validation batch, too,
+    though only what the whole set gives is shown, and scipy refuses a single point. Its main
+    branch leaves such a batch out, with the last sentences of the set (see `keep_last_batch`).
+    For several processes it would add up lists of predictions. Needed until fairseq's criterion
+    says that these cannot be summed, and computes at the end of the set only.
+    """
+    from fairseq.criterions import sentence_prediction
+
+    criterion = sentence_prediction.SentencePredictionCriterion
+    criterion.logging_outputs_can_be_summed = _holds_no_predictions
+    if sentence_prediction.pearson_and_spearman is not pearson_and_spearman:
+        sentence_prediction.pearson_and_spearman = pearson_and_spearman
+
+
+def _holds_no_predictions(self: Any) -> bool:
+    return self.training or not self.keep_pred_and_targ
+
+
+def pearson_and_spearman(preds: numpy.ndarray, labels: numpy.ndarray) -> dict[str, float]:
+    """fairseq's, and 0 where a correlation is not defined: one point, or all of one value.
+
+    As Matthews' correlation is in scikit-learn; a NaN would never again be beaten as the best.
+
+    Args:
+        preds, labels: [N]
+    """
+    if min(len(set(preds.tolist())), len(set(labels.tolist()))) < 2:
+        return {"pearson": 0.0, "spearmanr": 0.0, "corr": 0.0}
+    pearson, spearman = pearsonr(preds, labels)[0], spearmanr(preds, labels)[0]
+    return {"pearson": pearson, "spearmanr": spearman, "corr": (pearson + spearman) / 2}
 
 
 def be_found_twice() -> None:

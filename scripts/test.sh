@@ -1,31 +1,61 @@
 #!/usr/bin/env bash
-# Runs every check of the project: ruff, shellcheck, pytest. Sets up .venv first if needed.
+# Runs the checks of the project: ruff, shellcheck, mypy, pytest. Sets up .venv first if needed.
 #
-#   bash scripts/test.sh                          everything
+#   bash scripts/test.sh                          everything, as CI does
+#   bash scripts/test.sh --quick                  before a commit: no command lines, no recipes
+#   bash scripts/test.sh --fuzz 10                the property tests with new examples, 10 minutes
 #   bash scripts/test.sh tests/loss -k gradcheck  only these tests, as pytest takes them
 #
 # Settings (environment variables):
-#   VENV, PYTHON  see scripts/setup.sh
-#   WORKERS       processes that share the tests         default: 2
+#   VENV, PYTHON    see scripts/setup.sh
+#   WORKERS         processes that share the tests         default: 2
+#   RDROP_TEST_FORK 0: start every program for real        default: 1 (tests/fork_server.py)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$root/.venv}
 WORKERS=${WORKERS:-2}
 
-if [[ ${1:-} == --help || ${1:-} == -h ]]; then
-  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-  exit 0
-fi
+case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+  --fuzz)
+    [[ ${2:-} =~ ^[1-9][0-9]*$ && $# == 2 ]] || {
+      echo "test: --fuzz needs a whole number of minutes, got '${*:2}'; see --help" >&2
+      exit 1
+    }
+    ;;
+esac
 
 bash "$root/scripts/setup.sh"
 VENV=$(cd "$VENV" && pwd)
 cd "$root"
 export PATH="$VENV/bin:$PATH"
+# the processes share the cores among them
+export OMP_NUM_THREADS=1
+
+if [[ ${1:-} == --fuzz ]]; then
+  end=$((SECONDS + 60 * $2))
+  while ((SECONDS < end)); do
+    seed=$RANDOM
+    python -m pytest -q -m hypothesis --hypothesis-profile fuzz --hypothesis-seed "$seed" || {
+      echo "repeat it with: python -m pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $seed" >&2
+      exit 1
+    }
+  done
+  exit 0
+fi
+
 ruff check .
 ruff format --check .
 find . \( -name '*.sh' -o -name '*.sbatch' \) -not -path './.*' -print0 | xargs -0 shellcheck .ci/run
-# the processes share the cores among them
-export OMP_NUM_THREADS=1
+if [[ ${1:-} == --quick ]]; then
+  shift
+  set -- tests/loss tests/criterions -m "not command_line" "$@"
+else
+  mypy
+fi
 # each takes its half of the tests in a row: what a file makes for its tests is made once
-python -m pytest --numprocesses "$WORKERS" --dist worksteal "$@"
+python -m pytest --numprocesses "$WORKERS" --dist worksteal --durations 15 "$@"

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from fairseq.logging import metrics
-from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
 
 from ..errors import UsageError
 
@@ -15,48 +15,26 @@ class RDropInterval:
     It is in updates 1, k + 1, 2k + 1 and so on: the first one shows whether R-Drop fits
     into memory. What counts is the update's number, so that all batches of an update
     (--update-freq, several workers) are of one kind and a resumed training goes on where it
-    stopped. fairseq gives that number to the task, not to the criterion: with k > 1 this
-    listens to ``task.train_step``.
+    stopped. fairseq's trainer does not give that number to the criterion; see
+    `tell_the_update`.
     """
 
-    def __init__(self, task: FairseqTask, every: int) -> None:
+    def __init__(self, every: int) -> None:
         self.every = every  #: k of k-step R-Drop, 1 for R-Drop in every update
         self.update_num: int | None = None  #: updates made before the present one
-        if every > 1:
-            self._listen_to(task)
-
-    def _listen_to(self, task: FairseqTask) -> None:
-        train_step = task.train_step
-
-        # the names are those that fairseq's trainer gives its arguments
-        @functools.wraps(train_step)
-        def listening(
-            sample: Any,
-            model: Any,
-            criterion: Any,
-            optimizer: Any,
-            update_num: int,
-            *args: Any,
-            **kwargs: Any,
-        ) -> Any:
-            self.update_num = update_num
-            return train_step(sample, model, criterion, optimizer, update_num, *args, **kwargs)
-
-        task.train_step = listening
 
     def is_due(self) -> bool:
         """Whether the present update is one with R-Drop.
 
         Raises:
-            UsageError: nobody has called ``task.train_step``.
+            UsageError: nobody has set ``update_num``.
         """
         if self.every == 1:
             return True
         if self.update_num is None:
             raise UsageError(
-                f"--rdrop-interval {self.every} needs the number of the update, which is read "
-                "off task.train_step: train with fairseq-train, call task.train_step, or set the "
-                "criterion's rdrop_interval.update_num before each update"
+                f"--rdrop-interval {self.every} needs the number of the update: train with "
+                "fairseq-train, or set the criterion's rdrop_interval.update_num before each update"
             )
         return self.update_num % self.every == 0
 
@@ -66,6 +44,26 @@ class RDropInterval:
             return logging_output
         rdrop_sample_size = logging_output["sample_size"] if self.is_due() else 0
         return {**logging_output, "rdrop_sample_size": rdrop_sample_size}
+
+
+def tell_the_update() -> None:
+    """Let fairseq's trainer tell its criterion the number of the update, before each.
+
+    By the class, so that tasks, criteria and trainers can be copied and pickled as before.
+    """
+    train_step = Trainer.train_step
+    if hasattr(train_step, "__wrapped__") and train_step.__module__ == __name__:
+        return
+
+    @functools.wraps(train_step)
+    def telling(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        interval = getattr(self.get_criterion(), "rdrop_interval", None)
+        if isinstance(interval, RDropInterval):
+            interval.update_num = self.get_num_updates()
+        return train_step(self, *args, **kwargs)
+
+    telling.__module__ = __name__
+    Trainer.train_step = telling
 
 
 def log_rdrop_updates(logging_outputs: list[dict[str, Any]]) -> None:

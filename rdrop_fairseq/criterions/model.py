@@ -4,9 +4,14 @@ import inspect
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
+from fairseq.models.nat import FairseqNATModel
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.speech_to_text import ConvTransformerModel, S2TTransformerModel
+from fairseq.models.speech_to_text.xm_transformer import XMTransformerModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UsageError
@@ -18,6 +23,9 @@ _PLAIN_SOFTMAX = {
     TransformerModelBase.get_normalized_probs,
     FairseqDecoder.get_normalized_probs,
     FairseqDecoder.get_normalized_probs_scriptable,
+    S2TTransformerModel.get_normalized_probs,
+    ConvTransformerModel.get_normalized_probs,
+    XMTransformerModel.get_normalized_probs,
 }
 
 
@@ -50,14 +58,17 @@ def _method(module: nn.Module | None, name: str) -> Any:
 
 
 def _has_plain_softmax(module: nn.Module) -> bool:
+    decoder = getattr(module, "decoder", None)
+    if decoder is None:  # fairseq's own methods then take the whole output for the logits
+        return _method(module, "get_normalized_probs") is RobertaModel.get_normalized_probs
     return adaptive_softmax_of(module) is None and all(
         _method(part, name) in _PLAIN_SOFTMAX
-        for part in (module, getattr(module, "decoder", None))
+        for part in (module, decoder)
         for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
     )
 
 
-def logits_of(model: nn.Module, net_output: tuple) -> Tensor:
+def logits_of(model: nn.Module, net_output: Any) -> Tensor:
     """What the loss takes the log-softmax of, [B, T, V].
 
     For a model that computes log-probabilities in its own way (adaptive softmax, pointer
@@ -68,12 +79,57 @@ def logits_of(model: nn.Module, net_output: tuple) -> Tensor:
     return model.get_normalized_probs(net_output, log_probs=True)
 
 
-def may_overwrite(logits: Tensor) -> bool:
-    """Whether no other gradient needs the values of ``logits``, made by a matrix product."""
+# whose gradient does not need what they made
+_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
+
+
+def require_tokens(model: nn.Module) -> None:
+    """Raise UsageError for a model that predicts its target otherwise than token by token."""
+    if isinstance(unwrapped(model), FairseqNATModel):
+        raise UsageError(
+            f"--criterion rdrop cannot train {type(unwrapped(model)).__name__}, a "
+            "non-autoregressive model, whose loss is of edits and lengths: take --criterion nat_loss"
+        )
+
+
+def logits_like(target: Tensor, model: nn.Module, net_output: Any, passes: int) -> Tensor:
+    """`logits_of` a batch that was repeated.
+
+    Args:
+        target: [B, T]
+    Returns: [passes * B, T, V]
+
+    Raises:
+        UsageError: the output has another form, as that of a model for CTC.
+    """
+    try:
+        logits = logits_of(model, net_output)
+    except (KeyError, TypeError, AttributeError, NotImplementedError):
+        logits = None
+    expected = (passes * target.size(0), *target.shape[1:])
+    if not isinstance(logits, Tensor) or logits.shape[:-1] != expected:
+        found = (
+            f"of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "of no such form"
+        )
+        raise UsageError(
+            f"--criterion rdrop needs logits of shape {expected} + (V,), one distribution for each "
+            f"target token, and {type(unwrapped(model)).__name__} gives some {found} (models for "
+            "CTC do): train it with its own criterion"
+        )
+    return logits
+
+
+def may_overwrite(logits: Tensor, model: nn.Module) -> bool:
+    """Whether nobody else needs the values of ``logits``, which ``model`` made.
+
+    Neither another gradient, nor a forward hook that may have kept them.
+    """
+    if _global_forward_hooks or any(module._forward_hooks for module in model.modules()):
+        return False
     node = logits.grad_fn
     while node is not None and node.name() in ("ViewBackward0", "UnsafeViewBackward0"):
         node = node.next_functions[0][0]
-    return node is not None and node.name() in ("MmBackward0", "AddmmBackward0")
+    return node is not None and node.name() in _FORGETFUL
 
 
 def choose_impl(model: nn.Module, impl: str) -> tuple[str, str]:

@@ -12,21 +12,24 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
-from torch import Tensor, nn
+from fairseq.tasks.translation_lev import TranslationLevenshteinTask
+from torch import nn
 
 from ..batch import repeat_batch, tiled
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
-from .flags import RDropFlags, check_flags, described
-from .interval import RDropInterval, log_rdrop_updates
+from .flags import RDropFlags, described
+from .interval import log_rdrop_updates
 from .model import (
     adaptive_softmax_of,
     choose_impl,
-    logits_of,
+    logits_like,
     may_overwrite,
     needs_sorted_lengths,
+    require_tokens,
     unwrapped,
 )
+from .training import RDropTraining, Result
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +40,10 @@ class RDropCriterionConfig(RDropFlags, LabelSmoothedCrossEntropyCriterionConfig)
 
 
 @register_criterion("rdrop", dataclass=RDropCriterionConfig)
-class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
-    """fairseq's label-smoothed cross-entropy with R-Drop in training.
+class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
+    """fairseq's label-smoothed cross-entropy with the loss of ``rdrop_fairseq.loss`` in training.
 
-    In training the batch goes through the model ``rdrop_passes`` times in one forward,
-    and the loss is that of ``rdrop_fairseq.loss``. In validation, and in the updates
-    between those of ``rdrop_interval``, this *is* fairseq's criterion, with a single pass,
-    so that its numbers compare with a baseline's.
-    What is logged in training is the mean over the passes.
+    See `RDropTraining`.
     """
 
     def __init__(
@@ -59,36 +58,15 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         rdrop_interval: int = RDropFlags.rdrop_interval,
         rdrop_impl: str = RDropFlags.rdrop_impl,
     ) -> None:
-        check_flags(rdrop_alpha, rdrop_passes, rdrop_interval)
         _check_task(task)
         if not 0 <= label_smoothing < 1:
             raise UsageError(
                 f"--label-smoothing must be in [0, 1), got {label_smoothing} (0.1 is usual)"
             )
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
-        self.rdrop_alpha = rdrop_alpha
-        self.rdrop_passes = rdrop_passes
-        self.rdrop_impl = str(rdrop_impl)
-        self.rdrop_interval = RDropInterval(task, rdrop_interval)
-        self._first_step = True
+        self.set_up(rdrop_alpha, rdrop_passes, rdrop_interval, rdrop_impl)
 
-    def forward(
-        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """Compute the loss of ``sample``, which is left unchanged.
-
-        Returns: the loss (in nats, summed over tokens; one value a token if not
-            ``reduce``), the sample size and what to log, as every fairseq criterion does.
-        """
-        if not model.training:
-            return super().forward(model, sample, reduce)
-        if self._first_step:
-            self._look_at(model)
-            self._first_step = False
-        if not self.rdrop_interval.is_due():
-            loss, sample_size, logging_output = super().forward(model, sample, reduce)
-            return loss, sample_size, self.rdrop_interval.marked(logging_output)
-
+    def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
         passes, target = self.rdrop_passes, sample["target"]
         interleave = needs_sorted_lengths(model)
         net_input = repeat_batch(sample["net_input"], passes, target.size(0), interleave=interleave)
@@ -96,7 +74,7 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         if impl == "linear":
             output = model(**net_input, features_only=True)[0]
         else:
-            output = logits_of(model, model(**net_input))
+            output = logits_like(target, model, model(**net_input), passes)
         if interleave:
             output = tiled(output, passes)
 
@@ -117,9 +95,8 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
                 output, projection.weight, target, bias=projection.bias, **settings
             )
         elif impl == "logits":
-            result = rdrop_loss(
-                output, target, impl="fused", inplace=may_overwrite(output), **settings
-            )
+            overwrite = may_overwrite(output, model)
+            result = rdrop_loss(output, target, impl="fused", inplace=overwrite, **settings)
         else:
             result = rdrop_loss(output, target, impl="eager", **settings)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
@@ -134,10 +111,10 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
         if self.report_accuracy:
             logging_output["n_correct"] = result.n_correct / passes
             logging_output["total"] = target.ne(self.padding_idx).sum()
-        return result.objective, sample_size, self.rdrop_interval.marked(logging_output)
+        return result.objective, sample_size, logging_output
 
-    def _look_at(self, model: nn.Module) -> None:
-        """Before the first training step: can R-Drop do anything for this model?"""
+    def look_at(self, model: nn.Module) -> None:
+        require_tokens(model)
         if adaptive_softmax_of(model) is not None:
             raise UsageError(
                 "--criterion rdrop needs a distribution over all symbols at once, and this model "
@@ -170,7 +147,9 @@ class RDropCriterion(LabelSmoothedCrossEntropyCriterion):
 def _check_task(task: FairseqTask) -> None:
     """Raise UsageError if ``task`` has no target tokens."""
     name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
-    if hasattr(task, "label_dictionary"):
+    if isinstance(task, TranslationLevenshteinTask):
+        instead = "--criterion nat_loss (its models are not autoregressive)"
+    elif hasattr(task, "label_dictionary"):
         instead = "--criterion rdrop_sentence_prediction"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"

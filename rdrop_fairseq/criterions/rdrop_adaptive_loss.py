@@ -9,15 +9,15 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.adaptive_loss import AdaptiveLoss, AdaptiveLossConfig
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import FairseqTask
-from torch import Tensor, nn
+from torch import nn
 
 from ..batch import repeat_batch
 from ..errors import UsageError
 from ..loss import adaptive_rdrop_loss
-from .flags import RDropFlags, check_flags, described
-from .interval import RDropInterval
+from .flags import RDropFlags, described
 from .model import adaptive_softmax_of, unwrapped
 from .rdrop import RDropCriterion
+from .training import RDropTraining, Result
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,10 @@ class RDropAdaptiveLossConfig(RDropFlags, AdaptiveLossConfig):
 
 
 @register_criterion("rdrop_adaptive_loss", dataclass=RDropAdaptiveLossConfig)
-class RDropAdaptiveLoss(AdaptiveLoss):
-    """fairseq's adaptive_loss with R-Drop in training.
+class RDropAdaptiveLoss(RDropTraining, AdaptiveLoss):
+    """fairseq's adaptive_loss with ``rdrop_fairseq.loss.adaptive_rdrop_loss`` in training.
 
-    In training the batch goes through the model ``rdrop_passes`` times in one forward,
-    and the loss is that of ``rdrop_fairseq.loss.adaptive_rdrop_loss``. In validation, and
-    in the updates between those of ``rdrop_interval``, this *is* fairseq's criterion, with
-    a single pass, so that its numbers compare with a baseline's.
-    What is logged in training is the mean over the passes.
+    See `RDropTraining`.
 
     One thing differs from adaptive_loss on purpose: that leaves out the cross-entropy
     within the tail for the second symbol of each tail, whose index in the tail is that of
@@ -60,19 +56,14 @@ class RDropAdaptiveLoss(AdaptiveLoss):
         rdrop_impl: str = RDropFlags.rdrop_impl,
         rdrop_adaptive_kl: str = RDropAdaptiveLossConfig.rdrop_adaptive_kl,
     ) -> None:
-        check_flags(rdrop_alpha, rdrop_passes, rdrop_interval)
         if str(rdrop_impl) not in ("auto", "eager"):
             raise UsageError(
                 f"--rdrop-impl {rdrop_impl} is for models with one output projection; "
                 "--criterion rdrop_adaptive_loss takes auto, or eager for comparison"
             )
         super().__init__(task, sentence_avg)
-        self.rdrop_alpha = rdrop_alpha
-        self.rdrop_passes = rdrop_passes
-        self.rdrop_impl = str(rdrop_impl)
         self.rdrop_adaptive_kl = str(rdrop_adaptive_kl)
-        self.rdrop_interval = RDropInterval(task, rdrop_interval)
-        self._first_step = True
+        self.set_up(rdrop_alpha, rdrop_passes, rdrop_interval, rdrop_impl)
 
     @classmethod
     def build_criterion(
@@ -92,32 +83,21 @@ class RDropAdaptiveLoss(AdaptiveLoss):
         # the arguments of __init__ from cfg; AdaptiveLoss would give it sentence_avg only
         return super(AdaptiveLoss, cls).build_criterion(cfg, task)
 
-    def forward(
-        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """Compute the loss of ``sample``, which is left unchanged.
-
-        Returns: the loss (in nats, summed over tokens; one value a token if not
-            ``reduce``), the sample size and what to log, as every fairseq criterion does.
-        """
-        adaptive_softmax = adaptive_softmax_of(model)
-        if adaptive_softmax is None:
+    def forward(self, model: nn.Module, sample: dict[str, Any], reduce: bool = True) -> Result:
+        if adaptive_softmax_of(model) is None:
             raise UsageError(
                 "--criterion rdrop_adaptive_loss needs an adaptive softmax, which this "
                 f"{type(unwrapped(model)).__name__} does not have: give --adaptive-softmax-cutoff "
                 "to a transformer or lightconv model (fairseq gives one to lstm, lstm_lm and "
                 "fconv_lm with --criterion adaptive_loss only), or train with --criterion rdrop"
             )
-        if not model.training:
-            return super().forward(model, sample, reduce)
-        if self._first_step:
-            self._look_at(model)
-            self._first_step = False
-        if not self.rdrop_interval.is_due():
-            loss, sample_size, logging_output = super().forward(model, sample, reduce)
-            logging_output["nll_loss"] = logging_output["loss"]
-            return loss, sample_size, self.rdrop_interval.marked(logging_output)
+        loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        if model.training:  # between the updates with R-Drop, too
+            logging_output.setdefault("nll_loss", logging_output["loss"])
+        return loss, sample_size, logging_output
 
+    def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
+        adaptive_softmax = adaptive_softmax_of(model)
         passes, target = self.rdrop_passes, sample["target"]
         features = model(**repeat_batch(sample["net_input"], passes, target.size(0)))[0]
         result = adaptive_rdrop_loss(
@@ -143,10 +123,9 @@ class RDropAdaptiveLoss(AdaptiveLoss):
             "nsentences": target.size(0),
             "sample_size": sample_size,
         }
-        return result.objective, sample_size, self.rdrop_interval.marked(logging_output)
+        return result.objective, sample_size, logging_output
 
-    def _look_at(self, model: nn.Module) -> None:
-        """Before the first training step: can R-Drop do anything for this model?"""
+    def look_at(self, model: nn.Module) -> None:
         settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
         logger.info(f"{settings}; KL {self.rdrop_adaptive_kl}, impl {self.rdrop_impl}")
 

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from ..batch import repeat_batch
 from ..errors import UsageError
 from ..loss import rdrop_loss
-from .flags import RDropFlags, check_flags, described
-from .interval import RDropInterval, log_rdrop_updates
+from .flags import RDropFlags, described
+from .interval import log_rdrop_updates
+from .training import RDropTraining, Result
 
 logger = logging.getLogger(__name__)
 
@@ -35,48 +36,21 @@ class RDropSentencePredictionConfig(RDropFlags, SentencePredictionConfig):
 
 
 @register_criterion("rdrop_sentence_prediction", dataclass=RDropSentencePredictionConfig)
-class RDropSentencePredictionCriterion(SentencePredictionCriterion):
-    """fairseq's sentence_prediction with R-Drop in training.
+class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterion):
+    """fairseq's sentence_prediction with R-Drop in training; see `RDropTraining`.
 
-    In training the batch goes through the model ``rdrop_passes`` times in one forward.
     For classes the loss is that of ``rdrop_fairseq.loss`` (paper, equations 2 to 4), for
-    --regression-target that of `regression_rdrop_loss`. In validation, and in the updates
-    between those of ``rdrop_interval``, this *is* fairseq's criterion, with a single pass,
-    so that its numbers compare with a baseline's.
-    What is logged in training is the mean over the passes.
+    --regression-target that of `regression_rdrop_loss`; a sum, whatever ``reduce``, as in fairseq.
     """
 
     def __init__(self, cfg: RDropSentencePredictionConfig, task: FairseqTask) -> None:
-        check_flags(cfg.rdrop_alpha, cfg.rdrop_passes, cfg.rdrop_interval)
         _check_flags(cfg)
         _check_task(task, cfg)
         super().__init__(cfg, task)
-        self.rdrop_alpha = cfg.rdrop_alpha
-        self.rdrop_passes = cfg.rdrop_passes
-        self.rdrop_impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
-        self.rdrop_interval = RDropInterval(task, cfg.rdrop_interval)
-        self._first_step = True
+        impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
+        self.set_up(cfg.rdrop_alpha, cfg.rdrop_passes, cfg.rdrop_interval, impl)
 
-    def forward(
-        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """Compute the loss of ``sample``, which is left unchanged.
-
-        Args:
-            reduce: ignored, as fairseq's criterion does: the loss is a sum.
-
-        Returns: the loss (in nats, summed over sentences), the sample size and what to
-            log, as every fairseq criterion does.
-        """
-        if not model.training:
-            return super().forward(model, sample, reduce)
-        if self._first_step:
-            self._look_at(model)
-            self._first_step = False
-        if not self.rdrop_interval.is_due():
-            loss, sample_size, logged = super().forward(model, sample, reduce)
-            return loss, sample_size, self.rdrop_interval.marked(logged)
-
+    def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
         passes, batch_size = self.rdrop_passes, sample["target"].size(0)
         logits, _ = model(
             **repeat_batch(sample["net_input"], passes, batch_size),
@@ -111,10 +85,9 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
             "nsentences": sample_size,
             "sample_size": sample_size,
         }
-        return objective, sample_size, self.rdrop_interval.marked(logged)
+        return objective, sample_size, logged
 
-    def _look_at(self, model: nn.Module) -> None:
-        """Before the first training step: can R-Drop do anything for this model?"""
+    def look_at(self, model: nn.Module) -> None:
         if self.classification_head_name not in getattr(model, "classification_heads", {}):
             raise UsageError(
                 f"{type(model).__name__} has no classification head named "
@@ -150,14 +123,6 @@ class RDropSentencePredictionCriterion(SentencePredictionCriterion):
             metrics.log_scalar("rdrop_kl", kl, sentences, round=3)
         else:
             metrics.log_scalar("rdrop_mse", total["rdrop_mse"] / sentences, sentences, round=4)
-
-    def logging_outputs_can_be_summed(self) -> bool:
-        """False where the predictions themselves are logged: in validation with --report-...
-
-        fairseq's criterion says True, and validation by several processes then fails when it
-        tries to add up lists.
-        """
-        return self.training or not self.keep_pred_and_targ
 
 
 def regression_rdrop_loss(
