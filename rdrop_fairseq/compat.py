@@ -255,7 +255,7 @@ def be_found_twice() -> None:
     the path of a package installed beside it as .../fairseq/../rdrop_fairseq.
     """
     package_path = import_module(__package__).__path__
-    spelled = os.path.join(os.path.dirname(fairseq.__file__), "..", "rdrop_fairseq")
+    spelled = os.path.join(os.path.dirname(fairseq.utils.__file__), "..", "rdrop_fairseq")
     is_this_package = os.path.realpath(spelled) in map(os.path.realpath, package_path)
     if spelled not in package_path and is_this_package:
         package_path.append(spelled)

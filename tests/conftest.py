@@ -17,6 +17,8 @@ from fairseq import options, tasks
 from fairseq.data import iterators
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
+import rdrop_fairseq  # noqa: F401  (registers the criteria, lets torch load checkpoints)
+
 from . import fork_server
 
 # a run of the suite is a function of the code; scripts/test.sh --fuzz looks for new examples
@@ -69,6 +71,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def corpus_lines(split: str, language: str) -> list[str]:
     with gzip.open(CORPUS / f"{split}.{language}.gz", "rt", encoding="utf-8") as lines:
         return lines.read().splitlines()
+
+
+def tracked(*paths: str) -> list[Path]:
+    """The files of the project: those that git tracks, below ``paths`` if given."""
+    listed = subprocess.run(["git", "ls-files", *paths], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs a git checkout, to tell the project's files from others")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 def run(

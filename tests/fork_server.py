@@ -14,6 +14,7 @@ that hides a module which the server has imported. ``RDROP_TEST_FORK=0`` starts 
 
 import atexit
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -47,7 +48,16 @@ PROGRAMS = (
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA_", "LD_")
 APPLIED_LATER = ("PYTHONPATH", "PYTHONWARNINGS")
 IMPORTED = (
-    *("torch", "torch.distributed.run", "numpy", "fairseq", "fairseq.trainer", "fairseq.tasks"),
+    # torch.optim imports _dynamo with the first optimizer
+    *(
+        "torch",
+        "torch._dynamo",
+        "torch.distributed.run",
+        "numpy",
+        "fairseq",
+        "fairseq.trainer",
+        "fairseq.tasks",
+    ),
     *("fairseq.checkpoint_utils", "fairseq.options", "fairseq.sequence_generator", "hydra"),
     *("scipy.stats", "sacrebleu", "sentencepiece", "matplotlib.figure", "tensorboardX"),
     *("sklearn.metrics", "sacremoses", "subword_nmt.apply_bpe", "subword_nmt.learn_bpe"),
@@ -160,8 +170,9 @@ def listen(folder: Path) -> Callable[[], None]:
 
 def serve(listener: socket.socket) -> None:
     """Fork a process for each request until standard input is closed."""
-    environment = dict(os.environ)  # some modules add to it as they are imported
+    environment = dict(os.environ)
     modules = import_all()
+    imported = dict(os.environ)  # some modules add to it: also in the tests that import them
     running: dict[int, socket.socket] = {}
     with selectors.DefaultSelector() as events:
         events.register(sys.stdin, selectors.EVENT_READ)
@@ -171,7 +182,7 @@ def serve(listener: socket.socket) -> None:
                 if key.fileobj is sys.stdin:
                     return
                 if key.fileobj is listener:
-                    accept(listener.accept()[0], events, running, environment, modules)
+                    accept(listener.accept()[0], events, running, (environment, imported), modules)
                 elif key.data[0] == "ended":
                     report(key.data[1], key.fd, events, running)
                 else:
@@ -188,6 +199,14 @@ def import_all() -> frozenset[str]:
         logging.root.handlers[:] = []
         logging.root.setLevel(logging.WARNING)
     warnings.filters[:] = filters  # type: ignore[index]
+    with warnings.catch_warnings(action="ignore"):
+        # hydra's parser remembers what it has learnt of its grammar
+        options = sys.modules["fairseq.options"]
+        command = ["data", "--arch", "transformer"]
+        args = options.parse_args_and_arch(options.get_training_parser(), command)
+        sys.modules["fairseq.dataclass.utils"].convert_namespace_to_omegaconf(args)
+    gc.collect()
+    gc.freeze()  # a fork's collections leave these alone, hence their memory shared
     return frozenset(name.partition(".")[0] for name in sys.modules)
 
 
@@ -195,7 +214,7 @@ def accept(
     client: socket.socket,
     events: selectors.BaseSelector,
     running: dict[int, socket.socket],
-    environment: Mapping[str, str],
+    environments: tuple[Mapping[str, str], ...],
     modules: frozenset[str],
 ) -> None:
     """Read a request and fork its process, or answer that it must be started for real."""
@@ -204,7 +223,7 @@ def accept(
     while len(content) < int.from_bytes(header, "big"):
         content += client.recv(1 << 20)
     request = json.loads(content)
-    if differs(request["environment"], environment, modules):
+    if differs(request["environment"], environments, modules):
         client.sendall(b"null\n")
         for stream in streams:
             os.close(stream)
@@ -222,11 +241,17 @@ def accept(
     events.register(client, selectors.EVENT_READ, ("signal", process))
 
 
-def differs(asked: Mapping[str, str], own: Mapping[str, str], modules: frozenset[str]) -> bool:
-    """Whether a process with the environment ``asked`` could behave otherwise than a fork."""
-    for name in {*asked, *own}:
+def differs(
+    asked: Mapping[str, str], own: tuple[Mapping[str, str], ...], modules: frozenset[str]
+) -> bool:
+    """Whether a process with the environment ``asked`` could behave otherwise than a fork.
+
+    Args:
+        own: the server's environment as it started, and as the imports left it.
+    """
+    for name in set().union(asked, *own):
         read_at_start = name.startswith(READ_AT_START) and name not in APPLIED_LATER
-        if read_at_start and asked.get(name) != own.get(name):
+        if read_at_start and asked.get(name) not in [environment.get(name) for environment in own]:
             return True
     folders = filter(None, asked.get("PYTHONPATH", "").split(os.pathsep))
     found = {path.stem for folder in folders for path in Path(folder).glob("*")}

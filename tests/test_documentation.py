@@ -1,14 +1,13 @@
 """What the documents say of files and folders is so."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 import rdrop_fairseq
 
-from .conftest import ROOT
+from .conftest import ROOT, tracked
 
 DOCUMENTS = sorted(
     path for path in ROOT.rglob("*.md") if not {".venv", "runs"} & set(path.relative_to(ROOT).parts)
@@ -19,13 +18,6 @@ def anchors(document: Path) -> set[str]:
     """The names that GitHub gives to the headlines of a document."""
     headlines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in headlines}
-
-
-def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        pytest.skip("needs a git checkout, to tell the project's files from others")
-    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

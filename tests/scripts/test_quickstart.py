@@ -3,19 +3,18 @@
 import gzip
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from ..conftest import CORPUS, PROGRAMS, ROOT, corpus_lines, run
+from ..conftest import CORPUS, ROOT, STAND_INS, corpus_lines, run
+from ..fork_server import PROGRAMS
 
 QUICKSTART = ["bash", str(ROOT / "scripts" / "quickstart.sh")]
-# an untrained model does not know when to stop
-SETTINGS = {"VENV": sys.prefix, "GENERATE_ARGS": "--max-len-b 5", "BEAM": "1"}
 
 
 def test_corpus_is_aligned_and_small() -> None:
@@ -56,30 +55,60 @@ def test_whole_books_are_held_out(tmp_path) -> None:
         assert found == held_out.get(split, {"Genesis", "Mark"})
 
 
-def test_interrupted_then_whole_then_skipped(tmp_path) -> None:
-    out = tmp_path / "out"
-    command = [*QUICKSTART, "--updates", "2", "--alpha", "2", "--out", str(out)]
-    environment = {**os.environ, **SETTINGS, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+@pytest.fixture
+def settings(tmp_path) -> dict[str, str]:
+    """Settings of a quick run, in an environment whose programs start fast."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    for program in PROGRAMS:
+        (venv / "bin" / program).symlink_to(Path(STAND_INS, program))
+    made_of = (ROOT / "constraints.txt").read_bytes() + (ROOT / "setup.py").read_bytes()
+    checksum = subprocess.run(["cksum"], input=made_of, capture_output=True, check=True)
+    (venv / "rdrop.stamp").write_text(f"{checksum.stdout.decode().strip()} {ROOT}\n")
+    # an untrained model does not know when to stop
+    return {"VENV": str(venv), "GENERATE_ARGS": "--max-len-b 5", "BEAM": "1"}
 
-    # Ctrl-C while fairseq-preprocess is at work
+
+def interrupt_in(program: str, command: list[str], settings: dict[str, str]) -> tuple[int, str]:
+    """Press Ctrl-C while ``program`` is at work, which begins and then waits for ever.
+
+    Returns: exit status and standard error of ``command``.
+    """
+    real = Path(settings["VENV"], "bin", program)
+    real.unlink()
+    begun = real.with_name("begun")
+    os.mkfifo(begun)
+    real.write_text(f'#!/bin/sh\necho >"{begun}"\nexec sleep infinity\n')
+    real.chmod(0o755)
     process = subprocess.Popen(
         command,
-        env=environment,
+        env={**os.environ, **settings},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and not (out / "bin.tmp").exists():
-        time.sleep(0.1)
+    ended, pipe = os.pidfd_open(process.pid), os.open(begun, os.O_RDWR)
+    select.select([pipe, ended], [], [])
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    _, errors = process.communicate()
+    os.close(ended)
+    os.close(pipe)
+    real.unlink()
+    real.symlink_to(Path(STAND_INS, program))
+    return process.returncode, errors
+
+
+def test_interrupted_then_whole_then_skipped(tmp_path, settings) -> None:
+    out = tmp_path / "out"
+    command = [*QUICKSTART, "--updates", "2", "--alpha", "2", "--out", str(out)]
+    status, errors = interrupt_in("fairseq-preprocess", command, settings)
+    assert status == 130, errors
     assert "run it again to go on from here" in errors
     assert (out / "text" / "spm.model").is_file()
     assert not (out / "bin").exists()
 
-    result = run([*command, "--compare"], env=SETTINGS)
+    result = run([*command, "--compare"], env=settings)
     text = result.stdout[result.stdout.index("== Three translations") :]
     assert len(re.findall(r"^ +source: +\S", text, re.M)) == 3
     assert re.search(r"^copying the source: +BLEU \d", text, re.M)
@@ -95,10 +124,10 @@ def test_interrupted_then_whole_then_skipped(tmp_path) -> None:
     assert reference == corpus_lines("test", "en")
 
     written = (out / "rdrop" / "checkpoint_last.pt").stat().st_mtime_ns
-    again = run([*command, "--compare"], env=SETTINGS)
+    again = run([*command, "--compare"], env=settings)
     assert "fairseq_cli.train" not in again.stdout + again.stderr
     assert (out / "rdrop" / "checkpoint_last.pt").stat().st_mtime_ns == written
-    other = run([*command, "--seed", "5"], env=SETTINGS, check=False)
+    other = run([*command, "--seed", "5"], env=settings, check=False)
     assert other.returncode == 1
     assert "give another --out" in other.stderr
 

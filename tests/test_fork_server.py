@@ -1,0 +1,59 @@
+"""Programs that the tests start are forked wherever a fork behaves as the program would."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import sklearn.metrics  # noqa: F401  (sets KMP_INIT_AT_FORK, as some tests' imports do)
+
+from .conftest import STAND_INS, run
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("RDROP_TEST_FORK") == "0", reason="every program is started for real"
+)
+
+
+def is_forked(**env: str) -> bool:
+    """Whether a program begins with the server's imports."""
+    code = "import sys; print('torch' in sys.modules)"
+    return run([sys.executable, "-c", code], env=env).stdout == "True\n"
+
+
+def test_whatever_was_imported_here() -> None:
+    assert "KMP_INIT_AT_FORK" in os.environ
+    assert is_forked()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OMP_NUM_THREADS", "2"), ("ATEN_CPU_CAPABILITY", "other"), ("KMP_INIT_AT_FORK", "TRUE")],
+)
+def test_settings_that_are_read_at_start(name, value) -> None:
+    assert not is_forked(**{name: value})
+
+
+def test_hidden_modules(tmp_path) -> None:
+    (tmp_path / "numpy.py").write_text("")
+    assert not is_forked(PYTHONPATH=str(tmp_path))
+    (tmp_path / "numpy.py").rename(tmp_path / "rdrop_other.py")
+    assert is_forked(PYTHONPATH=str(tmp_path))
+
+
+def test_arguments_streams_folder_and_status(tmp_path) -> None:
+    code = "import os, sys; print(sys.argv, input(), os.getcwd()); sys.exit('three')"
+    command = [sys.executable, "-c", code, "a b", "c"]
+    result = run(command, check=False, input="typed\n", cwd=tmp_path)
+    assert result.stdout == f"['-c', 'a b', 'c'] typed {tmp_path}\n"
+    assert (result.returncode, result.stderr) == (1, "three\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_the_program(number) -> None:
+    command = [f"{STAND_INS}/python", "-c", "print('ready', flush=True); input()"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait() == -number
