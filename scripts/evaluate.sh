@@ -26,9 +26,7 @@
 #   SCORE_ARGS  more arguments for scripts/score.py      default: none
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-recipe=evaluate
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/recipe/stages.sh"
 BEAM=${BEAM:-5}
 LENPEN=${LENPEN:-1.0}
 MAX_TOKENS=${MAX_TOKENS:-4000}
@@ -42,7 +40,6 @@ positional=()
 out="" average="" reference="" baseline=""
 while (($#)); do
   case $1 in
-    -h | --help) usage && exit 0 ;;
     --out | --average | --reference | --baseline)
       (($# > 1)) || die "$1 needs a value"
       printf -v "${1#--}" '%s' "$2"

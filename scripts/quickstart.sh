@@ -17,15 +17,12 @@
 #   VENV, PYTHON  see scripts/setup.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-recipe=quickstart
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/recipe/stages.sh"
 VENV=${VENV:-$root/.venv}
 updates=1000 alpha=1 seed=1 out=$root/runs/quickstart compare=false
 
 while (($#)); do
   case $1 in
-    -h | --help) usage && exit 0 ;;
     --compare) compare=true && shift ;;
     --updates | --alpha | --seed | --out)
       (($# > 1)) || die "$1 needs a value"
@@ -52,9 +49,7 @@ fi
 echo "$version" >"$out/version"
 trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130' INT TERM
 
-# glibc gives large blocks back to the system and gets them anew, page by page, at every
-# update; to keep them makes updates on a CPU faster (README, Cost)
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+keep_memory
 
 started=$SECONDS
 times=()
@@ -72,10 +67,9 @@ prepare() {
     --languages es en --vocab-size 4000 --out "$out/text"
   [[ -d $out/bin ]] && return
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  preprocess "$out/bin.tmp" "$out/preprocess.log" -s es -t en --joined-dictionary --workers 1 \
+  preprocess "$out/bin" "$out/preprocess.log" -s es -t en --joined-dictionary --workers 1 \
     --trainpref "$out/text/train.pieces" --validpref "$out/text/valid.pieces" \
     --testpref "$out/text/test.pieces"
-  mv "$out/bin.tmp" "$out/bin"
 }
 
 # train RUN CRITERION...: resumes from $out/RUN/checkpoint_last.pt if it is there
@@ -89,8 +83,6 @@ train() {
   fi
   echo "$settings" >"$run/settings"
   [[ -f $run/done ]] && return
-  local progress=simple
-  [[ -t 2 ]] && progress=tqdm
   # shellcheck disable=SC2086  # settings is several arguments
   fairseq-train "$out/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" $settings \
     --task translation --source-lang es --target-lang en \
@@ -100,8 +92,8 @@ train() {
     --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
     --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1500 \
     --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format "$progress" --log-interval 20 |
-    tee -a "$run/train.log" # the progress bar goes to stderr
+    --cpu --num-workers 0 --log-format "$(log_format)" --log-interval 20 |
+    tee -a "$run/train.log"
   touch "$run/done"
 }
 

@@ -9,17 +9,9 @@
 #   PYTHON  a Python 3.11 or 3.12 to make it with          default: the first one found
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$(dirname "$0")/recipe/stages.sh"
+no_arguments "$@"
 VENV=${VENV:-$root/.venv}
-
-if [[ ${1:-} == --help || ${1:-} == -h ]]; then
-  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-  exit 0
-fi
-if (($#)); then
-  echo "setup: takes no arguments, got $*; see --help" >&2
-  exit 1
-fi
 
 is_supported() {
   "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null

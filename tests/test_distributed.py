@@ -33,7 +33,6 @@ MASKS_OF_BATCH = [
 ]
 LAUNCH = """
 set -euo pipefail
-recipe=test
 source scripts/recipe/stages.sh
 source scripts/recipe/launch.sh
 check_launch

@@ -23,17 +23,9 @@
 #               cnn_dm 4, 2.0, 140, 55; xsum 6, 1.0, 60, 10; SMALL 4, 1.0, 30, 1
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-here=$root/examples/cnn_dm
-
-recipe=cnn_dm/evaluate
-source "$root/scripts/recipe/stages.sh"
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  -*) die "unknown option $1; see --help" ;;
-esac
-(($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-source "$root/examples/cnn_dm/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+at_most_one_checkpoint "$@"
+source "$here/settings.sh"
 
 checkpoint=${1:-$OUT/$CRITERION/checkpoint_best.pt}
 DIR=${DIR:-$(dirname "$checkpoint")/test}
@@ -50,10 +42,8 @@ else
   SHARDS=${SHARDS:-8} BEAM=${BEAM:-6} LENPEN=${LENPEN:-1.0} MAX_LEN=${MAX_LEN:-60} MIN_LEN=${MIN_LEN:-10}
   lead=1
 fi
-for name in SHARDS BATCH_SIZE BEAM MAX_LEN MIN_LEN; do
-  [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name must be a whole number above 0, got '${!name}'"
-done
-[[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
+require_positive SHARDS BATCH_SIZE BEAM MAX_LEN MIN_LEN
+require_choice CPU 0 1
 require_program fairseq-generate
 [[ -f $checkpoint ]] || die "no such checkpoint: $checkpoint"
 for file in "$OUT/raw/test.source" "$OUT/raw/test.target" ${BASELINE:+"$BASELINE"}; do

@@ -18,23 +18,16 @@
 #               dictionary are learnt from the text; OUT is runs/summaries_small    default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-here=$root/examples/cnn_dm
-
-recipe=cnn_dm/prepare
-source "$root/scripts/recipe/stages.sh"
-if (($#)); then
-  [[ $1 == --help || $1 == -h ]] && usage && exit 0
-  die "takes no arguments, got $*; see --help"
-fi
-source "$root/examples/cnn_dm/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+no_arguments "$@"
+source "$here/settings.sh"
 
 RAW_DIR=${RAW_DIR:-}
 BART_DIR=${BART_DIR:-}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
 MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$positions}
 WORKERS=${WORKERS:-$(nproc)}
-[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
+require_positive WORKERS
 [[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -ge 2 && $MAX_TOKENS_OF_TEXT -le $positions ]] ||
   die "MAX_TOKENS_OF_TEXT must be from 2 to $positions (the model's positions), got '$MAX_TOKENS_OF_TEXT'"
 require_program fairseq-preprocess

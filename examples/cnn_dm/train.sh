@@ -23,21 +23,15 @@
 #               UPDATES 3000, LR 3e-3, MAX_TOKENS 3072, an update is one batch     default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-
-recipe=cnn_dm/train
-source "$root/scripts/recipe/stages.sh"
-if (($#)); then
-  [[ $1 == --help || $1 == -h ]] && usage && exit 0
-  die "takes no arguments, got $*; see --help"
-fi
-source "$root/examples/cnn_dm/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+no_arguments "$@"
+source "$here/settings.sh"
 source "$root/scripts/recipe/launch.sh"
 
 ALPHA=${ALPHA:-0.7}
 SEED=${SEED:-1}
 SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
-[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
+require_decimal ALPHA
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
 if ((SMALL)); then
   tokens=3072
@@ -66,7 +60,7 @@ else
   model=(--arch bart_large --layernorm-embedding)
 fi
 check_launch
-require_number UPDATES 1
+require_positive UPDATES
 choose_update_freq "$tokens"
 
 loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
@@ -77,12 +71,6 @@ keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "${lo
 # once there is a checkpoint of this training, go on from it
 [[ ! -f $SAVE_DIR/checkpoint_last.pt ]] || start=()
 warmup=$((UPDATES < 5000 ? UPDATES / 10 : 500))
-progress=simple
-[[ ! -t 2 ]] || progress=tqdm
-if ((CPU)); then # see the README at the root, Cost
-  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
-fi
-
 launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" "${start[@]}" \
   --task translation --source-lang source --target-lang target --truncate-source \
   --max-source-positions "$positions" --max-target-positions "$positions" \
@@ -94,5 +82,5 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" \
   --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
-  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr
+  --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
 mark_trained "$SAVE_DIR"

@@ -16,10 +16,8 @@
 #   TSV_DIR, SMALL_DIR   as prepare.sh was given them
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=glue/evaluate
-source "$root/scripts/recipe/stages.sh"
-source "$root/examples/glue/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+source "$here/settings.sh"
 
 read_arguments "$@"
 [[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
@@ -30,6 +28,6 @@ for mark in "${finished[@]}"; do
   run=$(dirname "$mark")
   [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue
   echo "scoring $run"
-  python "$glue/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
+  python "$here/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
 done
-python "$glue/summary.py" "$runs"
+python "$here/summary.py" "$runs"

@@ -24,22 +24,19 @@
 #   SMALL_DIR      what --small fetches          default: $OUT/small
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=glue/prepare
-source "$root/scripts/recipe/stages.sh"
-source "$root/examples/glue/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+source "$here/settings.sh"
 
 read_arguments "$@"
 MAX_POSITIONS=${MAX_POSITIONS:-512}
 WORKERS=${WORKERS:-2}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
-require_number MAX_POSITIONS 1
-require_number WORKERS 1
+require_positive MAX_POSITIONS WORKERS
 
 if $small; then
-  [[ -f $ROBERTA_PATH ]] || python "$glue/fetch_small.py" minilm "$SMALL_DIR"
+  [[ -f $ROBERTA_PATH ]] || python "$here/fetch_small.py" minilm "$SMALL_DIR"
   if [[ $TSV_DIR == "$SMALL_DIR/tsv" ]]; then
-    [[ -f $TSV_DIR/$TASK.train.tsv ]] || python "$glue/fetch_small.py" "$TASK" "$SMALL_DIR"
+    [[ -f $TSV_DIR/$TASK.train.tsv ]] || python "$here/fetch_small.py" "$TASK" "$SMALL_DIR"
   fi
 fi
 need_encoder
@@ -57,18 +54,18 @@ if [[ -d $data ]]; then
 fi
 if [[ ! -d $text ]]; then
   if [[ -n $TSV_DIR ]]; then
-    python "$glue/rows.py" "$TASK" --tsv-dir "$TSV_DIR" --out "$text"
+    python "$here/rows.py" "$TASK" --tsv-dir "$TSV_DIR" --out "$text"
   elif [[ -n $GLUE_DIR ]]; then
-    python "$glue/rows.py" "$TASK" --glue-dir "$GLUE_DIR" --out "$text"
+    python "$here/rows.py" "$TASK" --glue-dir "$GLUE_DIR" --out "$text"
   else
-    python "$glue/rows.py" "$TASK" --hf --out "$text"
+    python "$here/rows.py" "$TASK" --hf --out "$text"
   fi
 fi
 
 # encode TEXT PIECES
 encode() {
   if [[ -f $model_dir/tokenizer.json ]]; then
-    python "$glue/wordpieces.py" "$model_dir/tokenizer.json" "$1" "$2"
+    python "$here/wordpieces.py" "$model_dir/tokenizer.json" "$1" "$2"
   else
     local published=()
     # the dictionary of the published RoBERTa: another BPE would fit in size, not in meaning

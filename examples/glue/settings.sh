@@ -1,17 +1,12 @@
-# shellcheck shell=bash
-# shellcheck disable=SC2034,SC2154  # those who source this use what it sets, and set root
-#
-# Sourced by prepare.sh, train.sh and evaluate.sh, after scripts/recipe/stages.sh: their arguments, and
-# the folders of a task.
-
-glue=$root/examples/glue
+# shellcheck shell=bash disable=SC2034,SC2154  # shared with the scripts that source this
+# Sourced by prepare.sh, train.sh and evaluate.sh, after scripts/recipe/stages.sh: their arguments,
+# and the folders of a task.
 
 # read_arguments [--small] TASK: sets TASK, small and the folders of what the scripts write
 read_arguments() {
   small=false TASK=
   while (($#)); do
     case $1 in
-      -h | --help) usage && exit 0 ;;
       --small) small=true ;;
       -*) die "unknown argument $1; see --help" ;;
       *)

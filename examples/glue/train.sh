@@ -25,11 +25,9 @@
 #   OUT            where to write                                          default: runs/glue
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=glue/train
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/launch.sh"
-source "$root/examples/glue/settings.sh"
+source "$here/settings.sh"
 
 read_arguments "$@"
 need_encoder
@@ -74,13 +72,10 @@ MAX_SENTENCES=${MAX_SENTENCES:-8}
 MAX_TOKENS=${MAX_TOKENS:-4400}
 MAX_POSITIONS=${MAX_POSITIONS:-512}
 NGPU=${NGPU:-1}
-for name in UPDATES BATCH MAX_SENTENCES MAX_POSITIONS; do
-  require_number $name 1
-done
+require_positive UPDATES BATCH MAX_SENTENCES MAX_POSITIONS
 require_number WARMUP 0
-[[ $CRITERION == rdrop || $CRITERION == baseline ]] ||
-  die "CRITERION must be rdrop or baseline, got $CRITERION"
-[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got $ALPHA"
+require_choice CRITERION rdrop baseline
+require_decimal ALPHA
 for seed in $SEED; do
   [[ $seed =~ ^[0-9]+$ ]] || die "SEED must be whole numbers, got '$SEED'"
 done
@@ -90,7 +85,7 @@ per_step=$((MAX_SENTENCES * NGPU * NNODES))
   die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
 UPDATE_FREQ=$((BATCH / per_step))
 
-architecture=$(python "$glue/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
+architecture=$(python "$here/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
 settings="$architecture --dropout $DROPOUT --attention-dropout $ATTENTION_DROPOUT"
 settings+=" --pooler-dropout $POOLER_DROPOUT --max-positions $MAX_POSITIONS --init-token 0"
 # BERT has [SEP] once between two sentences, RoBERTa </s> twice
@@ -123,9 +118,6 @@ launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-worl
 ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
 ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 
-# glibc gives large blocks back to the system and gets them anew at every update; to keep
-# them makes updates on a CPU faster
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
 for seed in $SEED; do
   run=$runs/seed$seed
   keep_settings_of "$run/checkpoint_last.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \

@@ -19,24 +19,10 @@
 #   MAX_TOKENS, GENERATE_ARGS   see scripts/evaluate.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=iwslt14/evaluate
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/evaluate_translation.sh"
+source "$here/settings.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
-(($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"
-pair=$1
-[[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
-  die "unknown pair $pair: IWSLT14 is de, fr, zh or es to or from en here, such as de-en"
-target=${pair#*-}
-
-OUT=${OUT:-$root/runs/iwslt14.$pair} RUN=${RUN:-rdrop}
-if [[ ${SMALL:-0} == 1 ]]; then
-  AVERAGE=${AVERAGE:-2}
-  export GENERATE_ARGS=${GENERATE_ARGS:---max-len-b 10} # it has not learnt when to stop
-fi
-AVERAGE=${AVERAGE:-10}
 BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0}
 SCORE_ARGS="--tokenised $target"
 [[ $target != zh ]] || SCORE_ARGS="--language zh"

@@ -22,41 +22,26 @@
 #   NNODES NODE_RANK MASTER_ADDR MASTER_PORT BF16 CPU TRAIN_ARGS   see scripts/recipe/launch.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=iwslt14/train
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/launch.sh"
 source "$root/scripts/recipe/train_translation.sh"
+source "$here/settings.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
-(($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"
-pair=$1
-[[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
-  die "unknown pair $pair: IWSLT14 is de, fr, zh or es to or from en here, such as de-en"
-source=${pair%-*} target=${pair#*-}
-
-SMALL=${SMALL:-0} OUT=${OUT:-$root/runs/iwslt14.$pair} CRITERION=${CRITERION:-rdrop}
-ALPHA=${ALPHA:-5} DROPOUT=${DROPOUT:-0.3} LR=${LR:-5e-4} WARMUP=${WARMUP:-4000} SEED=${SEED:-64}
-RUN=${RUN:-$CRITERION} NGPU=${NGPU:-1}
-[[ $SMALL == [01] ]] || die "SMALL must be 0 or 1, got '$SMALL'"
-[[ $CRITERION == rdrop || $CRITERION == baseline ]] ||
-  die "CRITERION must be rdrop or baseline, got '$CRITERION'"
+DROPOUT=${DROPOUT:-0.3} LR=${LR:-5e-4} WARMUP=${WARMUP:-4000} SEED=${SEED:-64}
+NGPU=${NGPU:-1}
 check_launch
 
 tokens=4096 architecture=(--arch transformer_iwslt_de_en) saving=(--keep-last-epochs 10)
 generation='{"beam": 5, "max_len_a": 1.2, "max_len_b": 10}'
 if ((SMALL)); then
   tokens=500
-  architecture=(--arch transformer
-    --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2
-    --decoder-layers 2 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
+  architecture=("${tiny[@]}")
   saving=(--save-interval-updates 2 --keep-interval-updates 10 --no-epoch-checkpoints)
   generation='{"beam": 2, "max_len_b": 5}'
   MAX_UPDATE=${MAX_UPDATE:-6}
 fi
 world=$((NGPU * NNODES))
 MAX_TOKENS=${MAX_TOKENS:-$(((tokens + world - 1) / world))} MAX_UPDATE=${MAX_UPDATE:-300000}
-require_number MAX_UPDATE 1
 subwords=sentencepiece detokeniser=space
 if uses_moses; then
   subwords=subword_nmt detokeniser=moses
@@ -66,7 +51,7 @@ best=(--eval-bleu --eval-bleu-args "$generation" --eval-bleu-remove-bpe "$subwor
 # fairseq cannot tokenise Chinese for BLEU: a whole sentence would be one word
 [[ $target != zh ]] || best=(--best-checkpoint-metric loss)
 choose_update_freq "$tokens"
-train_translation "$RUN" "${architecture[@]}" --share-all-embeddings --dropout "$DROPOUT" \
+train_translation "${architecture[@]}" --share-all-embeddings --dropout "$DROPOUT" \
   --optimizer adam --adam-betas '(0.9,0.98)' --weight-decay 0.0001 \
   --lr "$LR" --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --warmup-init-lr 1e-07 \
   "${saving[@]}" "${best[@]}"

@@ -12,22 +12,16 @@
 #   EVERY  updates from one score to the next               default: 1000
 #   OUT    where train.sh wrote                             default: runs/low_resource
 #   TABLE  the table to write                               default: $OUT/curves.tsv
-#   and those of evaluate.sh
+#   and those of evaluate.sh: TGT, GENERATE_ARGS, BEAM, LENPEN
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=low_resource/curves
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 OUT=${OUT:-$root/runs/low_resource}
 RUNS=${RUNS:-baseline.1 alpha1.1} EVERY=${EVERY:-1000} TGT=${TGT:-de}
 TABLE=${TABLE:-$OUT/curves.tsv}
 average=5
 
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  "") ;;
-  *) die "takes no arguments, got $*; see --help" ;;
-esac
+no_arguments "$@"
 require_number EVERY 100
 for run in $RUNS; do # all of them before the first is scored
   [[ -f $OUT/runs/$run/updates ]] || die "$OUT/runs/$run is not there or not finished: run train.sh first"

@@ -15,24 +15,17 @@
 #   and those of scripts/evaluate.sh: BEAM (default: 5), LENPEN (default: 1.0), ...
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=low_resource/evaluate
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 TGT=${TGT:-de}
 
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  "") ;;
-  *) die "takes no arguments, got $*; see --help" ;;
-esac
+no_arguments "$@"
 [[ -n $RUN ]] || die "set RUN to the name of a run; see --help"
 run=$OUT/runs/$RUN
 [[ -f $run/updates ]] || die "$run is not there or not finished: run train.sh first"
 
-# as in train.sh
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+keep_memory
 export OMP_NUM_THREADS=1
 export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
 

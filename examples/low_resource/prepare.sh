@@ -17,23 +17,15 @@
 #   VOCAB       size of the joint sentencepiece vocabulary  default: 2000
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=low_resource/prepare
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 RAW_DIR=${RAW_DIR:-}
 OUT=${OUT:-$root/runs/low_resource}
 SRC=${SRC:-en} TGT=${TGT:-de}
 TRAIN_SIZE=${TRAIN_SIZE:-6000} VALID_SIZE=${VALID_SIZE:-800} TEST_SIZE=${TEST_SIZE:-1000}
 VOCAB=${VOCAB:-2000}
 
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  "") ;;
-  *) die "takes no arguments, got $*; see --help" ;;
-esac
-for name in TRAIN_SIZE VALID_SIZE TEST_SIZE VOCAB; do
-  require_number $name 1
-done
+no_arguments "$@"
+require_positive TRAIN_SIZE VALID_SIZE TEST_SIZE VOCAB
 [[ -n $RAW_DIR ]] || die "set RAW_DIR to the folder that holds sent.$SRC.gz and sent.$TGT.gz; see --help"
 [[ -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
 require_program fairseq-preprocess
@@ -45,11 +37,8 @@ keep_settings_of "$OUT/corpus" "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SR
   --train "$TRAIN_SIZE" --valid "$VALID_SIZE" --test "$TEST_SIZE"
 [[ -d $OUT/text ]] || python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/corpus" \
   --languages "$SRC" "$TGT" --vocab-size "$VOCAB" --out "$OUT/text"
-if [[ ! -d $OUT/bin ]]; then
-  # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" -s "$SRC" -t "$TGT" --joined-dictionary --workers 1 \
-    --trainpref "$OUT/text/train.pieces" --validpref "$OUT/text/valid.pieces" \
-    --testpref "$OUT/text/test.pieces"
-  mv "$OUT/bin.tmp" "$OUT/bin"
-fi
+# one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
+[[ -d $OUT/bin ]] || preprocess "$OUT/bin" "$OUT/preprocess.log" -s "$SRC" -t "$TGT" \
+  --joined-dictionary --workers 1 --trainpref "$OUT/text/train.pieces" \
+  --validpref "$OUT/text/valid.pieces" --testpref "$OUT/text/test.pieces"
 echo "prepared: $OUT/bin"

@@ -25,10 +25,7 @@
 #   and those of prepare.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=low_resource/study
-source "$root/scripts/recipe/stages.sh"
-here=$root/examples/low_resource
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 MAIN=${MAIN:-alpha1}
 UPDATES=${UPDATES:-3000}
 OUT=${OUT:-$root/runs/low_resource}
@@ -39,11 +36,7 @@ RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-t
   baseline-long:3 $MAIN-long:3}
 export OUT
 
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  "") ;;
-  *) die "takes no arguments, got $*; see --help" ;;
-esac
+no_arguments "$@"
 
 # read_setting NAME: sets the array variables to what train.sh is given for it
 read_setting() {

@@ -21,30 +21,21 @@
 #   TRAIN_ARGS  more arguments for fairseq-train            default: none
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=low_resource/train
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 RUN=${RUN:-}
 OUT=${OUT:-$root/runs/low_resource}
 CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1} UPDATES=${UPDATES:-3000}
 DROPOUT=${DROPOUT:-0.1} KEEP=${KEEP:-5} TRAIN_ARGS=${TRAIN_ARGS:-}
 
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  "") ;;
-  *) die "takes no arguments, got $*; see --help" ;;
-esac
+no_arguments "$@"
 [[ $RUN =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
   die "RUN must be a name of letters, digits, dots, dashes, got '$RUN'; see --help"
 require_number SEED 0
-require_number UPDATES 1
-require_number KEEP 1
-[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
-case $CRITERION in
-  rdrop) objective="--criterion rdrop --rdrop-alpha $ALPHA" ;;
-  baseline) objective="--criterion label_smoothed_cross_entropy" ;;
-  *) die "CRITERION must be rdrop or baseline, got $CRITERION" ;;
-esac
+require_positive UPDATES KEEP
+require_decimal ALPHA
+require_choice CRITERION rdrop baseline
+objective="--criterion rdrop --rdrop-alpha $ALPHA"
+[[ $CRITERION == rdrop ]] || objective="--criterion label_smoothed_cross_entropy"
 [[ -d $OUT/bin ]] || die "$OUT/bin is not there: run prepare.sh first, with the same OUT"
 require_program fairseq-train
 
@@ -55,9 +46,7 @@ keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings" "se
   die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
 ! is_trained "$run" "$UPDATES" || exit 0
 
-# glibc gives large blocks back to the system and gets them anew, page by page, at every
-# update; to keep them makes updates on a CPU faster (README, Cost)
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+keep_memory
 export OMP_NUM_THREADS=1 # one thread: seconds of CPU time compare
 
 failed=0

@@ -8,7 +8,7 @@
 # Writes eval.$SUBSET.log and perplexity.$SUBSET.json beside the checkpoint.
 #
 # Settings (environment variables):
-#   MODEL, CRITERION, SEED, OUT, SMALL   as given to train.sh
+#   MODEL, CRITERION, SEED, OUT, SAVE_DIR, SMALL   as given to train.sh
 #   SUBSET             test or valid                           default: test
 #   TOKENS_PER_SAMPLE  tokens that the model sees at once      default: gpt 512, adaptive 3072,
 #                                                              SMALL 128
@@ -18,17 +18,9 @@
 #   CPU                1: without a GPU, in float32            default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-here=$root/examples/wikitext103
-
-recipe=wikitext103/evaluate
-source "$root/scripts/recipe/stages.sh"
-case ${1:-} in
-  -h | --help) usage && exit 0 ;;
-  -*) die "unknown option $1; see --help" ;;
-esac
-(($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
-source "$root/examples/wikitext103/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+at_most_one_checkpoint "$@"
+source "$here/settings.sh"
 
 checkpoint=${1:-$SAVE_DIR/checkpoint_best.pt}
 SUBSET=${SUBSET:-test}
@@ -40,11 +32,10 @@ elif [[ $MODEL == gpt ]]; then
 else
   TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-3072} CONTEXT_WINDOW=${CONTEXT_WINDOW:-2560} BATCH_SIZE=${BATCH_SIZE:-2}
 fi
-[[ $SUBSET == test || $SUBSET == valid ]] || die "SUBSET must be test or valid, got '$SUBSET'"
-[[ $CPU == [01] ]] || die "CPU must be 0 or 1, got '$CPU'"
-for name in TOKENS_PER_SAMPLE CONTEXT_WINDOW BATCH_SIZE; do
-  [[ ${!name} =~ ^(0|[1-9][0-9]{0,6})$ ]] || die "$name must be a whole number, got '${!name}'"
-done
+require_choice SUBSET test valid
+require_choice CPU 0 1
+require_positive TOKENS_PER_SAMPLE BATCH_SIZE
+require_number CONTEXT_WINDOW 0
 ((CONTEXT_WINDOW < TOKENS_PER_SAMPLE)) ||
   die "CONTEXT_WINDOW must be below TOKENS_PER_SAMPLE ($TOKENS_PER_SAMPLE), got '$CONTEXT_WINDOW'"
 require_program fairseq-eval-lm

@@ -12,20 +12,13 @@
 #            learnt from it; OUT is runs/austen_small   default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-here=$root/examples/wikitext103
-
-recipe=wikitext103/prepare
-source "$root/scripts/recipe/stages.sh"
-if (($#)); then
-  [[ $1 == --help || $1 == -h ]] && usage && exit 0
-  die "takes no arguments, got $*; see --help"
-fi
-source "$root/examples/wikitext103/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+no_arguments "$@"
+source "$here/settings.sh"
 
 RAW_DIR=${RAW_DIR:-}
 WORKERS=${WORKERS:-$(nproc)}
-[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number above 0, got '$WORKERS'"
+require_positive WORKERS
 require_program fairseq-preprocess
 if ((SMALL)) && [[ -z $RAW_DIR ]]; then
   die "SMALL=1 needs RAW_DIR; austen_novels.py can make one"
@@ -54,10 +47,7 @@ if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
   done
   python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
 fi
-if ! [[ -d $OUT/bin ]]; then
-  preprocess "$OUT/bin.tmp" "$OUT/preprocess.log" --only-source --workers "$WORKERS" \
-    --trainpref "$text/wiki.train.tokens" --validpref "$text/wiki.valid.tokens" \
-    --testpref "$text/wiki.test.tokens"
-  mv "$OUT/bin.tmp" "$OUT/bin"
-fi
+[[ -d $OUT/bin ]] || preprocess "$OUT/bin" "$OUT/preprocess.log" --only-source \
+  --workers "$WORKERS" --trainpref "$text/wiki.train.tokens" \
+  --validpref "$text/wiki.valid.tokens" --testpref "$text/wiki.test.tokens"
 echo "ready to train on: $OUT/bin"

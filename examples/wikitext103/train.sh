@@ -22,19 +22,13 @@
 #               MAX_TOKENS 1024, an update is one batch     default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-
-recipe=wikitext103/train
-source "$root/scripts/recipe/stages.sh"
-if (($#)); then
-  [[ $1 == --help || $1 == -h ]] && usage && exit 0
-  die "takes no arguments, got $*; see --help"
-fi
-source "$root/examples/wikitext103/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+no_arguments "$@"
+source "$here/settings.sh"
 source "$root/scripts/recipe/launch.sh"
 
 ALPHA=${ALPHA:-1}
-[[ $ALPHA =~ ^[0-9]*\.?[0-9]+$ ]] || die "ALPHA must be a number >= 0, got '$ALPHA'"
+require_decimal ALPHA
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT and SMALL"
 
 if [[ $MODEL == gpt ]]; then
@@ -71,20 +65,14 @@ else
     --min-lr 0.0001)
 fi
 check_launch
-require_number UPDATES 1
+require_positive UPDATES
 choose_update_freq "$tokens"
 keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
-progress=simple
-[[ ! -t 2 ]] || progress=tqdm
-if ((CPU)); then # see the README at the root, Cost
-  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
-fi
-
 launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" \
   --task language_modeling --sample-break-mode none --skip-invalid-size-inputs-valid-test \
   "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
-  --log-format "$progress" | tee -a "$SAVE_DIR/train.log" # the progress bar goes to stderr
+  --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
 mark_trained "$SAVE_DIR"

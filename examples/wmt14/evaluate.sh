@@ -17,23 +17,10 @@
 #   MAX_TOKENS, GENERATE_ARGS   see scripts/evaluate.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=wmt14/evaluate
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/evaluate_translation.sh"
+source "$here/settings.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
-(($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"
-pair=$1
-[[ $pair == en-de || $pair == en-fr ]] || die "unknown pair $pair: WMT14 is en-de or en-fr here"
-target=${pair#*-}
-
-OUT=${OUT:-$root/runs/wmt14.$pair} RUN=${RUN:-rdrop}
-if [[ ${SMALL:-0} == 1 ]]; then
-  AVERAGE=${AVERAGE:-2}
-  export GENERATE_ARGS=${GENERATE_ARGS:---max-len-b 10} # it has not learnt when to stop
-fi
-AVERAGE=${AVERAGE:-10}
 BEAM=${BEAM:-4} LENPEN=${LENPEN:-0.6}
 SCORE_ARGS="--tokenised $target"
 [[ $pair != en-de ]] || SCORE_ARGS="--compound-split $target"

@@ -26,51 +26,26 @@
 #   SMALL     1: 500 subwords, for a trial              default: 0
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=wmt14/prepare
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/prepare_parallel.sh"
+source "$here/settings.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
-(($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"
-pair=$1
-[[ $pair == en-de || $pair == en-fr ]] || die "unknown pair $pair: WMT14 is en-de or en-fr here"
-source=${pair%-*} target=${pair#*-}
-
-SMALL=${SMALL:-0} SOURCE=${SOURCE:-archives} BPE=${BPE:-sentencepiece}
-OUT=${OUT:-$root/runs/wmt14.$pair} WORKERS=${WORKERS:-$(nproc)}
+SOURCE=${SOURCE:-archives}
 MAX_WORDS=${MAX_WORDS:-250} MAX_RATIO=${MAX_RATIO:-2}
 vocabulary=32000
 [[ $pair != en-fr || $BPE != moses ]] || vocabulary=40000
 [[ $SMALL != 1 ]] || vocabulary=500
 VOCAB_SIZE=${VOCAB_SIZE:-$vocabulary}
-DOWNLOAD=1
-[[ -z ${RAW_DIR:-} ]] || DOWNLOAD=0
-RAW_DIR=${RAW_DIR:-$OUT/raw}
-ARCHIVES=${ARCHIVES:-$([[ -f $RAW_DIR/archives.tsv ]] && echo "$RAW_DIR" || echo "$root/examples/wmt14")/archives.tsv}
 other_ids=(OPUS-news_commentary-v9.0-deu-eng)
 [[ $pair == en-de ]] ||
   other_ids=(OPUS-news_commentary-v9.0-eng-fra OPUS-multiun-v1-eng-fra OPUS-giga_fren-v2-eng-fra)
 declare -A mtdata_code=([en]=eng [de]=deu [fr]=fra)
 code=${mtdata_code[$target]}
 MTDATA_IDS=${MTDATA_IDS:-"Statmt-europarl_wmt13-7-$code-eng Statmt-commoncrawl_wmt13-1-$code-eng ${other_ids[*]}"}
-
-[[ $SMALL == [01] ]] || die "SMALL must be 0 or 1, got '$SMALL'"
-[[ $SOURCE == archives || $SOURCE == mtdata ]] || die "SOURCE must be archives or mtdata, got '$SOURCE'"
-[[ $BPE == sentencepiece || $BPE == moses ]] || die "BPE must be sentencepiece or moses, got '$BPE'"
-[[ $DOWNLOAD == 1 || -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
-require_number VOCAB_SIZE 1
-require_number MAX_WORDS 1
-require_number WORKERS 1
-require_program python fairseq-preprocess
-
-corpus="pair=$pair source=$SOURCE" cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO"
+require_choice SOURCE archives mtdata
+corpus="pair=$pair source=$SOURCE"
 [[ $SOURCE == archives ]] || corpus+=" mtdata=${MTDATA_IDS// /,}"
-subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
-keep_corpora_settings "$corpus"
-keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
-keep_stage_settings pieces "$OUT/pieces" "$subwords"
-mkdir -p "$OUT/corpora" "$OUT/clean"
+begin_preparation "$corpus"
 
 # training text by mtdata
 get_mtdata() {
@@ -109,18 +84,11 @@ else
   raw=("${archives[@]/#/$RAW_DIR/}")
 fi
 
-mapfile -t training < <(corpora_of train)
-stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/corpus/clean_corpus.py" \
-  --languages "$source" "$target" --out "$OUT/clean/train" --max-words "$MAX_WORDS" \
-  --max-ratio "$MAX_RATIO" --workers "$WORKERS" "${training[@]}"
+clean_training_text --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO"
 for split in valid test; do
   stage "$split" "$OUT/clean/$split.$target" copy_split "$split"
 done
 options=(--sample 10000000)
 [[ $BPE != moses ]] || options=(--normalise)
-stage "subwords" "$OUT/pieces" python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/clean" \
-  --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "${options[@]}" \
-  --workers "$WORKERS" --out "$OUT/pieces"
-stage "binarise" "$OUT/data-bin" binarise
-stage "manifest" "$OUT/manifest.json" write_manifest "$corpus $cleaning $subwords" ${raw[@]+"${raw[@]}"}
-echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"
+encode_and_binarise "${options[@]}"
+end_preparation ${raw[@]+"${raw[@]}"}

@@ -22,41 +22,26 @@
 #   NGPU NNODES NODE_RANK MASTER_ADDR MASTER_PORT BF16 CPU TRAIN_ARGS   see scripts/recipe/launch.sh
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=wmt14/train
-source "$root/scripts/recipe/stages.sh"
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/launch.sh"
 source "$root/scripts/recipe/train_translation.sh"
+source "$here/settings.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit 0; }
-(($# == 1)) || die "expected a language pair, en-de or en-fr, got $# arguments; see --help"
-pair=$1
-[[ $pair == en-de || $pair == en-fr ]] || die "unknown pair $pair: WMT14 is en-de or en-fr here"
-source=${pair%-*} target=${pair#*-}
-
-SMALL=${SMALL:-0} OUT=${OUT:-$root/runs/wmt14.$pair} CRITERION=${CRITERION:-rdrop}
-ALPHA=${ALPHA:-5} DROPOUT=${DROPOUT:-0.1} LR=${LR:-1e-3} WARMUP=${WARMUP:-6000} SEED=${SEED:-1}
-RUN=${RUN:-$CRITERION}
-[[ $SMALL == [01] ]] || die "SMALL must be 0 or 1, got '$SMALL'"
-[[ $CRITERION == rdrop || $CRITERION == baseline ]] ||
-  die "CRITERION must be rdrop or baseline, got '$CRITERION'"
+DROPOUT=${DROPOUT:-0.1} LR=${LR:-1e-3} WARMUP=${WARMUP:-6000} SEED=${SEED:-1}
 
 # 4096 tokens x update-freq 16 x 8 GPUs; of the 8, see the README
 paper_tokens=$((4096 * 16 * 8)) architecture=(--arch transformer_vaswani_wmt_en_de_big)
 if ((SMALL)); then
   paper_tokens=1000
-  architecture=(--arch transformer
-    --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2
-    --decoder-layers 2 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
+  architecture=("${tiny[@]}")
   MAX_TOKENS=${MAX_TOKENS:-500} MAX_UPDATE=${MAX_UPDATE:-6} SAVE_EVERY=${SAVE_EVERY:-2}
 fi
 MAX_TOKENS=${MAX_TOKENS:-4096} MAX_UPDATE=${MAX_UPDATE:-300000} SAVE_EVERY=${SAVE_EVERY:-1500}
-require_number MAX_UPDATE 1
-require_number SAVE_EVERY 1
+require_positive SAVE_EVERY
 
 check_launch
 choose_update_freq "$paper_tokens"
-train_translation "$RUN" "${architecture[@]}" --share-all-embeddings \
+train_translation "${architecture[@]}" --share-all-embeddings \
   --dropout "$DROPOUT" --attention-dropout 0.1 --relu-dropout 0.1 \
   --optimizer adam --adam-betas '(0.9,0.98)' --weight-decay 0.0 \
   --lr "$LR" --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --warmup-init-lr 1e-07 \

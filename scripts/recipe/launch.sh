@@ -27,9 +27,8 @@ check_launch() {
   NNODES=${NNODES:-1} NODE_RANK=${NODE_RANK:-${SLURM_NODEID:-0}} MASTER_PORT=${MASTER_PORT:-29500}
   local name
   require_program fairseq-train torchrun
-  for name in CPU BF16; do
-    [[ ${!name} == [01] ]] || die "$name must be 0 or 1, got '${!name}'"
-  done
+  require_choice CPU 0 1
+  require_choice BF16 0 1
 
   # Who starts this script several times on a machine would start as many trainings, each on
   # its own and over the other's checkpoints
@@ -47,23 +46,22 @@ check_launch() {
   [[ $TRAIN_ARGS != *--update-freq* && $TRAIN_ARGS != *--max-tokens* ]] ||
     die "TRAIN_ARGS holds --update-freq or --max-tokens: set UPDATE_FREQ and MAX_TOKENS instead"
 
-  require_number NNODES 1
+  require_positive NNODES MASTER_PORT
   require_number NODE_RANK 0
   ((NODE_RANK < NNODES)) || die "NODE_RANK must be below NNODES ($NNODES), got $NODE_RANK"
-  require_number MASTER_PORT 1
   if ((NNODES > 1)) && [[ -z ${MASTER_ADDR:-} ]]; then
     die "NNODES is $NNODES: set MASTER_ADDR to the name of machine 0"
   fi
   if ((CPU)); then
     ((!BF16)) || die "BF16=1 needs a GPU: fairseq takes --bf16 on a CPU for a TPU"
     NGPU=${NGPU:-1}
-    require_number NGPU 1
+    require_positive NGPU
   else
     local seen
     seen=$(python -c 'import torch; print(torch.cuda.device_count())')
     ((seen)) || die "torch sees no GPU here; to train on the CPU, which takes very long, set CPU=1"
     NGPU=${NGPU:-$seen}
-    require_number NGPU 1
+    require_positive NGPU
     ((NGPU <= seen)) || die "NGPU is $NGPU but torch sees $seen GPU(s) on this machine"
   fi
 }
@@ -74,10 +72,10 @@ check_launch() {
 # unless an update is then a tenth larger or smaller
 choose_update_freq() {
   local wanted=$1 batch tokens chosen="computed"
-  require_number MAX_TOKENS 1
+  require_positive MAX_TOKENS
   batch=$((MAX_TOKENS * NGPU * NNODES))
   if [[ -n ${UPDATE_FREQ:-} ]]; then
-    require_number UPDATE_FREQ 1
+    require_positive UPDATE_FREQ
     chosen="as set"
   else
     UPDATE_FREQ=$(((wanted + batch - 1) / batch))
@@ -99,6 +97,7 @@ launch_training() {
   local world=$((NGPU * NNODES)) precision=(--fp16) group=() rendezvous
   ((!BF16)) || precision=(--bf16)
   if ((CPU)); then
+    keep_memory
     precision=(--cpu)
     ((world == 1)) || group=(--distributed-backend gloo --ddp-backend legacy_ddp)
   fi

@@ -8,7 +8,28 @@
 # scripts/corpus/extract_text.py; checksum: sha256:HEX, md5:HEX or - where none is known; address: -
 # where it must be fetched by hand.
 #
-# The caller sets root, recipe, pair, source, target, OUT, RAW_DIR, ARCHIVES, WORKERS.
+# The caller sets pair, source, target, OUT, MAX_WORDS, MAX_RATIO, VOCAB_SIZE.
+
+BPE=${BPE:-sentencepiece} WORKERS=${WORKERS:-$(nproc)}
+DOWNLOAD=1
+[[ -z ${RAW_DIR:-} ]] || DOWNLOAD=0
+
+# begin_preparation CORPORA: checks the settings and compares them with those of what is there;
+# CORPORA is those of the text
+begin_preparation() {
+  local cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO" subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
+  RAW_DIR=${RAW_DIR:-$OUT/raw}
+  ARCHIVES=${ARCHIVES:-$([[ -f $RAW_DIR/archives.tsv ]] && echo "$RAW_DIR" || echo "$here")/archives.tsv}
+  require_choice BPE sentencepiece moses
+  ((DOWNLOAD)) || [[ -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
+  require_positive VOCAB_SIZE MAX_WORDS WORKERS
+  require_program python fairseq-preprocess
+  settings="$1 $cleaning $subwords"
+  keep_corpora_settings "$1"
+  keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
+  keep_stage_settings pieces "$OUT/pieces" "$subwords"
+  mkdir -p "$OUT/corpora" "$OUT/clean"
+}
 
 # keep_stage_settings NAME PRODUCT SETTINGS: with what PRODUCT and all that follows from it is made
 keep_stage_settings() {
@@ -91,18 +112,34 @@ copy_split() {
   done
 }
 
-# binarise: $OUT/pieces to $OUT/data-bin
-binarise() {
-  preprocess "$OUT/data-bin.tmp" "$OUT/preprocess.log" -s "$source" -t "$target" \
-    --joined-dictionary --workers "$WORKERS" --trainpref "$OUT/pieces/train.pieces" \
-    --validpref "$OUT/pieces/valid.pieces" --testpref "$OUT/pieces/test.pieces"
-  mv "$OUT/data-bin.tmp" "$OUT/data-bin"
+# clean_training_text OPTION...: the corpora of train to $OUT/clean, by clean_corpus.py
+clean_training_text() {
+  local parts
+  mapfile -t parts < <(corpora_of train)
+  stage "clean" "$OUT/clean/train.clean.json" python "$root/scripts/corpus/clean_corpus.py" \
+    --languages "$source" "$target" --out "$OUT/clean/train" \
+    --workers "$WORKERS" "$@" "${parts[@]}"
 }
 
-# write_manifest SETTINGS ARCHIVE...: all text and binaries in $OUT, and the ARCHIVEs
+# encode_and_binarise OPTION...: $OUT/clean to $OUT/pieces, by encode_corpus.py, and $OUT/data-bin
+encode_and_binarise() {
+  stage "subwords" "$OUT/pieces" python "$root/scripts/corpus/encode_corpus.py" --corpus "$OUT/clean" \
+    --languages "$source" "$target" --bpe "$BPE" --vocab-size "$VOCAB_SIZE" "$@" \
+    --workers "$WORKERS" --out "$OUT/pieces"
+  stage "binarise" "$OUT/data-bin" preprocess "$OUT/data-bin" "$OUT/preprocess.log" \
+    -s "$source" -t "$target" --joined-dictionary --workers "$WORKERS" \
+    --trainpref "$OUT/pieces/train.pieces" --validpref "$OUT/pieces/valid.pieces" \
+    --testpref "$OUT/pieces/test.pieces"
+}
+
+# end_preparation ARCHIVE...: writes the manifest of the ARCHIVEs, all text and binaries
+end_preparation() {
+  stage "manifest" "$OUT/manifest.json" write_manifest "$@"
+  echo "data: $OUT/data-bin; what it was made of: $OUT/manifest.json"
+}
+
 write_manifest() {
-  local notes=() note archive archives=() settings=$1
-  shift
+  local notes=() note archive archives=()
   for note in $settings; do
     notes+=(--note "$note")
   done

@@ -1,24 +1,67 @@
-# shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
-# Sourced by the scripts of every recipe: errors, help, and stages that can be run again.
+# shellcheck shell=bash disable=SC2034  # some of it is for the scripts that source this
+# Sourced by the scripts of every recipe, with their arguments, before anything else: answers
+# --help; then errors, checks of settings, and stages that can be run again.
 #
-# The caller sets root (the checkout) and recipe (its name, for errors).
+# Sets root (the checkout), here (the folder of the script) and recipe (its name, for errors).
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+recipe=$here/$(basename "$0" .sh)
+recipe=${recipe#"$root"/*/}
 
 export LC_ALL=C.UTF-8 # points in numbers, one order of sorting
 export PYTHONWARNINGS=${PYTHONWARNINGS:-ignore} # fairseq's, of its own use of hydra and torch
 
+for argument in "$@"; do
+  if [[ $argument == -h || $argument == --help ]]; then
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" # the header comment
+    exit 0
+  fi
+done
+
 die() {
-  echo "${recipe:?}: $*" >&2
+  echo "$recipe: $*" >&2
   exit 1
 }
 
-# usage: the caller's header comment
-usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
+# no_arguments "$@"
+no_arguments() { (($# == 0)) || die "takes no arguments, got $*; see --help"; }
+
+# at_most_one_checkpoint "$@"
+at_most_one_checkpoint() {
+  [[ ${1:-} != -* ]] || die "unknown option $1; see --help"
+  (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
+}
+
+# require_choice NAME VALUE...: the variable NAME has one of the values
+require_choice() {
+  local name=$1 value expected
+  shift
+  for value in "$@"; do
+    [[ ${!name} != "$value" ]] || return 0
+  done
+  printf -v expected '%s or ' "$@"
+  die "$name must be ${expected% or }, got '${!name}'"
+}
+
+# require_decimal NAME: the variable NAME holds a number of at least 0
+require_decimal() {
+  [[ ${!1} =~ ^[0-9]*\.?[0-9]+$ ]] || die "$1 must be a number >= 0, got '${!1}'"
+}
 
 # require_number NAME MINIMUM: the variable NAME holds a whole number of at least MINIMUM
 require_number() {
   if ! [[ ${!1} =~ ^(0|[1-9][0-9]{0,8})$ && ${!1} -ge $2 ]]; then
     die "$1 must be a whole number of at least $2, got '${!1}'"
   fi
+}
+
+# require_positive NAME...: the variables hold whole numbers of at least 1
+require_positive() {
+  local name
+  for name in "$@"; do
+    require_number "$name" 1
+  done
 }
 
 # require_program NAME...
@@ -29,6 +72,15 @@ require_program() {
       die "$name is not on PATH: run '. .venv/bin/activate' (scripts/setup.sh makes it)"
   done
 }
+
+# keep_memory: glibc gives large blocks back to the system and gets them anew, page by page, at
+# every update; to keep them makes updates on a CPU faster (rdrop_fairseq/loss/README.md, Cost)
+keep_memory() {
+  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=67108864
+}
+
+# log_format: fairseq's --log-format for a training that is watched. The bar goes to stderr
+log_format() { [[ -t 2 ]] && echo tqdm || echo simple; }
 
 # keep_settings FILE SETTINGS REMEDY: what FILE says of an earlier run must be SETTINGS;
 # REMEDY is what the user can do otherwise
@@ -86,16 +138,17 @@ link() {
   [[ -e $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
 }
 
-# preprocess FOLDER LOG ARGUMENT...: fairseq-preprocess into FOLDER, of which nothing is left if it fails
+# preprocess FOLDER LOG ARGUMENT...: fairseq-preprocess into FOLDER, whole or not at all
 preprocess() {
   local folder=$1 log=$2
   shift 2
-  rm -rf "$folder"
-  fairseq-preprocess --destdir "$folder" "$@" >"$log" 2>&1 || {
-    rm -rf "$folder"
+  rm -rf "$folder.tmp"
+  fairseq-preprocess --destdir "$folder.tmp" "$@" >"$log" 2>&1 || {
+    rm -rf "$folder.tmp"
     tail -n 1 "$log" >&2
     die "fairseq-preprocess failed: its last line is above, all in $log"
   }
+  mv "$folder.tmp" "$folder"
 }
 
 # stage HEADLINE PRODUCT COMMAND...: run a command unless PRODUCT, which it makes by renaming

@@ -1,13 +1,24 @@
 # shellcheck shell=bash disable=SC2153,SC2154  # the caller sets the variables
-# Sourced by the train.sh of the translation recipes.
+# Sourced by the train.sh of the translation recipes, after stages.sh and launch.sh: what of their
+# settings is the same.
 #
-# The caller sets root, recipe, source, target, OUT, CRITERION, ALPHA, MAX_UPDATE, SEED.
+# The caller sets source, target, OUT, MAX_UPDATE, SEED.
 
-# train_translation RUN ARGUMENT...: trains in $OUT/RUN, with the criterion that CRITERION names,
-# or goes on with what is there
+CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-5}
+RUN=${RUN:-$CRITERION}
+require_choice CRITERION rdrop baseline
+require_decimal ALPHA
+
+# shellcheck disable=SC2034  # of SMALL=1
+tiny=(--arch transformer
+  --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2
+  --decoder-layers 2 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
+
+# train_translation ARGUMENT...: trains in $OUT/$RUN, with the criterion that CRITERION names, or
+# goes on with what is there
 train_translation() {
-  local run=$OUT/$1 criterion=(label_smoothed_cross_entropy) workers=2
-  shift
+  local run=$OUT/$RUN criterion=(label_smoothed_cross_entropy) workers=2
+  require_positive MAX_UPDATE
   [[ $CRITERION == baseline ]] || criterion=(rdrop --rdrop-alpha "$ALPHA")
   [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
   if [[ -f $run/checkpoint_last.pt ]]; then

@@ -488,8 +488,8 @@ def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
     as_if_prepared(tmp_path, roberta, "RTE")
     for settings, message in (
         ({"BATCH": "12"}, r"BATCH (12) must be a multiple of MAX_SENTENCES x GPUs"),
-        ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, got -1"),
-        ({"CRITERION": "kl"}, "CRITERION must be rdrop or baseline, got kl"),
+        ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
+        ({"CRITERION": "kl"}, "CRITERION must be rdrop or baseline, got 'kl'"),
         ({"SEED": "one"}, "SEED must be whole numbers"),
         ({"ARCH": "roberta_large"}, "its encoder_layers is 2, that of roberta_large 24"),
         ({"ARCH": "robert"}, "unknown architecture 'robert'"),

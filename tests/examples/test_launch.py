@@ -158,7 +158,7 @@ def test_settings_bind_once_there_is_a_checkpoint(fake, prepared) -> None:  # no
 )
 def test_size_of_an_update_is_a_setting_where_it_is_not_the_recipes(settings, kept) -> None:
     program = "source scripts/recipe/stages.sh; source scripts/recipe/launch.sh; "
-    program += "NNODES=1 TRAIN_ARGS= recipe=x; "
+    program += "NNODES=1 TRAIN_ARGS=; "
     program += 'choose_update_freq 4096 >&2; echo "$launch_settings"'
     env = {name: str(value) for name, value in settings.items()}
     assert run(["bash", "-c", program], env=env).stdout == f"{kept}\n"

@@ -379,7 +379,7 @@ def test_study_that_fails_goes_on_later(fake) -> None:
         ("prepare", {"RAW_DIR": "/none"}, "no such folder: RAW_DIR=/none"),
         ("prepare", {"TEST_SIZE": "0"}, "TEST_SIZE must be a whole number of at least 1, got '0'"),
         ("train", {"RUN": ""}, "RUN must be a name"),
-        ("train", {"RUN": "a", "CRITERION": "mle"}, "CRITERION must be rdrop or baseline, got mle"),
+        ("train", {"RUN": "a", "CRITERION": "mle"}, "must be rdrop or baseline, got 'mle'"),
         ("train", {"RUN": "a", "ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
         ("train", {"RUN": "a"}, "bin is not there: run prepare.sh first"),
         ("evaluate", {"RUN": "a"}, "a is not there or not finished: run train.sh first"),
@@ -404,7 +404,7 @@ def test_help() -> None:
 def test_preprocessing_that_fails_leaves_nothing(tmp_path) -> None:
     """fairseq-preprocess has written its log by then."""
     (tmp_path / "text.es").write_text("uno\n")
-    program = "recipe=x; source scripts/recipe/stages.sh; "
+    program = "source scripts/recipe/stages.sh; recipe=x; "
     program += f"preprocess {tmp_path}/bin {tmp_path}/log -s es -t en --trainpref {tmp_path}/text"
     result = run(["bash", "-c", program], check=False)
     assert result.returncode == 1

@@ -210,11 +210,11 @@ def test_novels_are_not_mixed(tmp_path) -> None:
     [
         ("prepare", {"SMALL": 1}, "SMALL=1 needs RAW_DIR; austen_novels.py can make one"),
         ("prepare", {"RAW_DIR": "none"}, r"RAW_DIR \(none\) lacks wiki.train.tokens, or it is"),
-        ("prepare", {"WORKERS": 0}, "WORKERS must be a whole number above 0, got '0'"),
+        ("prepare", {"WORKERS": 0}, "WORKERS must be a whole number of at least 1, got '0'"),
         ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT and SMALL"),
         ("train", {"MODEL": "gpt3"}, "MODEL must be gpt or adaptive, got 'gpt3'"),
         ("train", {"CRITERION": "x"}, "CRITERION must be rdrop or baseline, got 'x'"),
-        ("train", {"SEED": "x"}, "SEED must be a whole number, got 'x'"),
+        ("train", {"SEED": "x"}, "SEED must be a whole number of at least 0, got 'x'"),
         ("train", {"ALPHA": "x"}, "ALPHA must be a number >= 0, got 'x'"),
         ("evaluate", {}, "no such checkpoint: .*/gpt.rdrop.1/checkpoint_best.pt"),
         ("evaluate", {"SUBSET": "dev"}, "SUBSET must be test or valid, got 'dev'"),

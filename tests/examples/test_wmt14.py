@@ -239,10 +239,8 @@ def test_no_space_left(tmp_path) -> None:
     where = tmp_path / "out" / "clean"
     where.mkdir(exist_ok=True)
     (tmp_path / "out" / "corpora" / "big.en").write_text("x" * 10000)
-    program = (
-        "recipe=x; source scripts/recipe/stages.sh; source scripts/recipe/prepare_parallel.sh; "
-    )
-    program += "splits=(test) corpora=(big) source=en target=de; copy_split test"
+    program = "source scripts/recipe/stages.sh; source scripts/recipe/prepare_parallel.sh; "
+    program += "recipe=x splits=(test) corpora=(big) source=en target=de; copy_split test"
     result = run([*FULL_DISK, "bash", "-c", program], env=env, check=False)
     assert result.returncode == 1
     assert last_line(result) == f"x: cannot write {where}/test.en"
