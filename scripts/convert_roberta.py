@@ -10,8 +10,6 @@ an error and no OUT.
 
 import argparse
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +21,9 @@ from torch import Tensor, nn
 import rdrop_fairseq  # noqa: F401  (registers --arch bert)
 from rdrop_fairseq.bert import BertModel
 from rdrop_fairseq.errors import UsageError
+
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
+from text_files import command_line, write_lines, writing_folder
 
 # transformers would import torchaudio, and the one that ve-fairseq brings cannot be
 # imported beside torch 2.13
@@ -77,14 +78,6 @@ def main() -> None:
     ours.load_state_dict(converted(theirs, ours.state_dict(), vocabulary.rows, has_lm_head))
     difference = largest_difference(theirs, ours, tokenizer, vocabulary, sentences)
 
-    unfinished = out.with_name(out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    with open(unfinished / "dict.txt", "w", encoding="utf-8") as file:
-        for symbol in vocabulary.symbols[4:-1]:  # fairseq's tasks add <mask> themselves
-            file.write(f"{symbol} 1\n")
-    if config.model_type == "bert":
-        tokenizer.backend_tokenizer.save(str(unfinished / "tokenizer.json"))
     checkpoint = {
         "args": model_args,
         "model": ours.state_dict(),
@@ -99,8 +92,12 @@ def main() -> None:
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "last_optimizer_state": None,
     }
-    torch.save(checkpoint, unfinished / "model.pt")
-    os.replace(unfinished, out)
+    with writing_folder(out) as unfinished:
+        # without <mask>, which fairseq's tasks add themselves
+        write_lines(unfinished / "dict.txt", (f"{symbol} 1" for symbol in vocabulary.symbols[4:-1]))
+        if config.model_type == "bert":
+            tokenizer.backend_tokenizer.save(str(unfinished / "tokenizer.json"))
+        torch.save(checkpoint, unfinished / "model.pt")
     parameters = sum(p.numel() for p in ours.parameters())
     print(
         f"{out}/model.pt: {config.model_type}, {config.num_hidden_layers} layers x "
@@ -300,4 +297,4 @@ def largest_difference(
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -12,7 +12,6 @@ the order of the batches and the dropout masks; the methods share the first thre
 import argparse
 import logging
 import math
-import os
 import statistics
 import sys
 import time
@@ -28,6 +27,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rdrop_fairseq.loss import rdrop_loss
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import writing  # scripts/corpus/text_files.py
 
 IMAGES = 1797  # of 8 x 8 pixels, ten classes
 WIDTH, BATCH, LEARNING_RATE = 256, 64, 3e-3
@@ -115,9 +117,8 @@ def draw(histories: dict[str, list[list[Point]]], args: argparse.Namespace) -> N
         f"Two-layer MLP, {args.train} digits to train on: mean over {args.seeds} seeds, "
         "bands: one standard deviation"
     )
-    unfinished = args.plot.with_name(args.plot.name + ".tmp")
-    figure.savefig(unfinished, format="png", dpi=150)
-    os.replace(unfinished, args.plot)
+    with writing(args.plot) as (file,):
+        figure.savefig(file, format="png", dpi=150)
 
 
 def arguments() -> argparse.Namespace:

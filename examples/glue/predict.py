@@ -10,7 +10,7 @@ for GLUE's test sets the files that https://gluebenchmark.com takes, in submissi
 import argparse
 import json
 import logging
-import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from numpy import ndarray
 
 import rdrop_fairseq  # noqa: F401  (loads checkpoints, registers --arch bert)
 from rdrop_fairseq.errors import UsageError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, write_json, write_lines  # scripts/corpus/text_files.py
 
 
 def main() -> None:
@@ -66,11 +69,13 @@ def main() -> None:
         if targets is not None:
             scores[split] = score(*map(_numbers, (predicted, targets)))
             lines = [f"{p}\t{t}" for p, t in zip(predicted, targets, strict=True)]
-            _write(args.run / f"{split}.predictions.tsv", ["prediction\tlabel", *lines])
+            write_lines(args.run / f"{split}.predictions.tsv", ["prediction\tlabel", *lines])
         elif args.task in TASKS:
             names = dict(zip(("test", "test1"), TASKS[args.task].submission, strict=False))
-            _write(args.run / "submission" / names[split], submission(predicted, regression))
-    _write(args.run / "scores.json", [json.dumps(scores, indent=1)])
+            (args.run / "submission").mkdir(exist_ok=True)
+            lines = submission(predicted, regression)
+            write_lines(args.run / "submission" / names[split], lines)
+    write_json(args.run / "scores.json", scores)
 
 
 @torch.no_grad()
@@ -124,12 +129,5 @@ def _numbers(values: ndarray) -> ndarray:
         return values
 
 
-def _write(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(unfinished, path)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -13,15 +13,16 @@ regression. OUT is complete if it exists: it is written under another name and r
 
 import argparse
 import gzip
-import json
-import os
-import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from glue_tasks import RATING_SCALE, TASKS, Task
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, write_json, write_lines, writing_folder
 
 HF_DATASET = "nyu-mll/glue"
 
@@ -231,34 +232,27 @@ def write(
     skipped: Counter[str],
 ) -> None:
     """Write the lines of all splits and info.json to ``out``, and say how many they are."""
-    unfinished = out.with_name(out.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for split, rows in splits.items():
-        if not rows:
-            raise SystemExit(f"{name} {split} has no rows")
-        for number in range(len(rows[0].sentences)):
-            # a line break inside a sentence would shift all labels after it
-            lines = [" ".join(row.sentences[number].split()) for row in rows]
-            _write_lines(unfinished / f"{split}.input{number}", lines)
-        if rows[0].label is not None:
-            _write_lines(unfinished / f"{split}.label", [row.label for row in rows])
-        left_out = f", {skipped[split]} broken lines left out" if skipped[split] else ""
-        print(f"{name} {split}: {len(rows):,} rows{left_out}")
-    info = {
-        "task": name,
-        "labels": labels,
-        "sentences": len(splits["train"][0].sentences),
-        "rows": {split: len(rows) for split, rows in splits.items()},
-        "broken_lines_left_out": dict(skipped),
-    }
-    (unfinished / "info.json").write_text(json.dumps(info, indent=1) + "\n")
-    os.replace(unfinished, out)
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with writing_folder(out) as unfinished:
+        for split, rows in splits.items():
+            if not rows:
+                raise SystemExit(f"{name} {split} has no rows")
+            for number in range(len(rows[0].sentences)):
+                # a line break inside a sentence would shift all labels after it
+                lines = [" ".join(row.sentences[number].split()) for row in rows]
+                write_lines(unfinished / f"{split}.input{number}", lines)
+            if rows[0].label is not None:
+                write_lines(unfinished / f"{split}.label", [row.label for row in rows])
+            left_out = f", {skipped[split]} broken lines left out" if skipped[split] else ""
+            print(f"{name} {split}: {len(rows):,} rows{left_out}")
+        info = {
+            "task": name,
+            "labels": labels,
+            "sentences": len(splits["train"][0].sentences),
+            "rows": {split: len(rows) for split, rows in splits.items()},
+            "broken_lines_left_out": dict(skipped),
+        }
+        write_json(unfinished / "info.json", info)
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

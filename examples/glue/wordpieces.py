@@ -7,10 +7,13 @@ pieces, separated by spaces; it is written under another name and renamed.
 """
 
 import argparse
-import os
+import sys
 from pathlib import Path
 
 from tokenizers import Tokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from text_files import command_line, whole_lines, write_lines  # scripts/corpus/text_files.py
 
 
 def main() -> None:
@@ -21,18 +24,13 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="INPUT")
     parser.add_argument("target", type=Path, metavar="OUTPUT")
     args = parser.parse_args()
-    source, target = args.source, args.target
     tokenizer = Tokenizer.from_file(str(args.tokenizer_json))
     tokenizer.no_truncation()  # some models' files ask for both
     tokenizer.no_padding()
-    lines = source.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = whole_lines(args.source, "input")
     encoded = tokenizer.encode_batch(lines, add_special_tokens=False)
-    unfinished = target.with_name(target.name + ".tmp")
-    unfinished.write_text(
-        "".join(" ".join(line.tokens) + "\n" for line in encoded), encoding="utf-8"
-    )
-    os.replace(unfinished, target)
+    write_lines(args.target, (" ".join(line.tokens) for line in encoded))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

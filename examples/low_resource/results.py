@@ -13,7 +13,6 @@ beside the scores, as comparison.SETTING.json, and not made again.
 
 import argparse
 import json
-import os
 import re
 import statistics
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
 from score import compare  # scripts/score.py
-from text_files import command_line, whole_lines  # scripts/corpus/text_files.py
+from text_files import command_line, whole_lines, write_json, write_lines  # of corpus/
 
 BASELINES = ("baseline", "baseline-time")
 COLUMNS = [
@@ -62,10 +61,8 @@ def comparison(system: Path, baseline: Path, name: str) -> dict | None:
         texts = (
             whole_lines(path, "hypothesis") for path in (system / "hyp.txt", baseline / "hyp.txt")
         )
-        unfinished = kept.with_suffix(f".{os.getpid()}.tmp")  # studies may share a folder
         result = compare(*texts, whole_lines(system / "ref.txt", "reference"))
-        unfinished.write_text(json.dumps(result, indent=2) + "\n")
-        os.replace(unfinished, kept)
+        write_json(kept, result, shared=True)  # by several studies
     return json.loads(kept.read_text())
 
 
@@ -165,10 +162,8 @@ def main() -> None:
     table = rows(args.runs, args.main)
     if not table:
         sys.exit(f"results: {args.runs} holds no scored run (SETTING.SEED/best/scores.json)")
-    unfinished = args.out.with_name(f"{args.out.name}.{os.getpid()}.tmp")
     lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in table)]
-    unfinished.write_text("\n".join(lines) + "\n")
-    os.replace(unfinished, args.out)
+    write_lines(args.out, lines, shared=True)
     print(markdown(table))
 
 

@@ -13,7 +13,6 @@ text again. OUTPUT is written under another name and renamed.
 import argparse
 import functools
 import hashlib
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -84,9 +83,8 @@ def download_bpe(folder: Path, url: str = PUBLISHED_AT) -> None:
         found = _sha256(content)
         if found != expected:
             sys.exit(f"gpt2_bpe: {url}/{name} has SHA-256 {found}, expected {expected}: not kept")
-        unfinished = folder / f"{name}.tmp"
-        unfinished.write_bytes(content)
-        os.replace(unfinished, folder / name)
+        with writing(folder / name) as (file,):
+            file.write(content)
 
 
 def _sha256(content: bytes) -> str:

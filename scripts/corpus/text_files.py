@@ -97,12 +97,16 @@ def texts_to_score(paths: dict[str, Path | None]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
+def writing(*paths: Path, shared: bool = False) -> Iterator[list[BinaryIO]]:
     """Files to write under other names, which get their own when all are complete.
 
     On any error, a full disk among them, nothing is left and what was there before stays.
+
+    Args:
+        shared: other processes may write the same files at the same time.
     """
-    unfinished = [path.with_name(path.name + ".tmp") for path in paths]
+    suffix = f".{os.getpid()}.tmp" if shared else ".tmp"
+    unfinished = [path.with_name(path.name + suffix) for path in paths]
     try:
         files = [path.open("wb") for path in unfinished]
         try:
@@ -118,10 +122,15 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
         os.replace(path, final)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    with writing(path) as (file,):
-        file.write(json.dumps(content, indent=2).encode() + b"\n")
+def write_json(path: Path, content: Any, shared: bool = False) -> None:
+    """Write a JSON file, whole or not at all; ``shared`` as for `writing`."""
+    write_lines(path, [json.dumps(content, indent=2)], shared)
+
+
+def write_lines(path: Path, lines: Iterable[str], shared: bool = False) -> None:
+    """Write a text file, whole or not at all; ``shared`` as for `writing`."""
+    with writing(path, shared=shared) as (file,):
+        file.writelines(f"{line}\n".encode() for line in lines)
 
 
 @contextmanager

@@ -37,6 +37,18 @@ def test_file_that_was_there_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_processes_may_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    program = "import sys, pathlib, text_files; "
+    program += "text_files.write_lines(pathlib.Path(sys.argv[1]), ['theirs'], shared=True)"
+    with text_files.writing(path, shared=True) as (file,):
+        file.write(b"ours\n")
+        run([sys.executable, "-c", program, path], cwd=ROOT / "scripts" / "corpus")
+        assert path.read_text() == "theirs\n"
+    assert path.read_text() == "ours\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_only_newlines_end_a_line(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes("a\rb\n\n\u2028c\n".encode())
