@@ -10,7 +10,6 @@
 | glue/kl.png | glue/kl.tsv | scripts/show_dropout.py |
 """
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "corpus"))
-from text_files import command_line, writing  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, writing
 
 HERE = Path(__file__).parent
 LOSS = HERE.parent / "rdrop_fairseq" / "loss"
@@ -137,9 +136,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *PICTURES], help="default: all of them")
     args = parser.parse_args()
     for name in args.names or PICTURES:

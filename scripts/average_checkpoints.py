@@ -7,7 +7,6 @@ The average has everything else (configuration, dictionary sizes) from the last 
 no optimizer state: it is for generation and fine-tuning, not to resume from.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from omegaconf import OmegaConf
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 
 sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import InputError, command_line, writing
+from text_files import InputError, argument_parser, command_line, writing
 
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
@@ -80,9 +79,7 @@ def average(paths: list[Path]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("inputs", type=Path, nargs="+", help="checkpoints, or a folder with --last")
     parser.add_argument("--output", type=Path, required=True, help="where to write the average")
     parser.add_argument("--last", type=int, metavar="N", help="average the folder's last N")

@@ -35,7 +35,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import writing
+from text_files import argument_parser, writing
 
 METRICS = {  # as fairseq logs them: title, unit, which point of a validation curve is the best
     "loss": ("loss", "bits", numpy.argmin),
@@ -269,9 +269,7 @@ def draw(runs: list[Run]) -> Figure:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add = parser.add_argument
     add("logs", type=Path, nargs="+", metavar="LOG", help="a run's log or TensorBoard folder")
     add("--names", nargs="+", help="what to call the runs; default: their paths")

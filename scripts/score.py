@@ -12,7 +12,6 @@ that follow Vaswani et al. (2017) on English-German. These numbers compare with 
 only, not with BLEU as sacrebleu computes it.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -22,7 +21,14 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import InputError, command_line, setting, texts_to_score, write_json
+from text_files import (
+    InputError,
+    argument_parser,
+    command_line,
+    setting,
+    texts_to_score,
+    write_json,
+)
 
 
 def score(
@@ -111,9 +117,7 @@ def other_settings(settings: dict[str, str], baseline: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--hypothesis", type=Path, required=True, help="translations to score")
     parser.add_argument("--reference", type=Path, required=True, help="reference translations")
     parser.add_argument("--baseline", type=Path, help="another system's, for a paired bootstrap")

@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 sys.path.insert(0, str(Path(__file__).parent))
 from dropout.effect import Effect, effects_of
 from dropout.outline import Row, of_architecture, of_checkpoint, rows_of
-from text_files import InputError, command_line
+from text_files import InputError, argument_parser, command_line
 
 RATES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 
@@ -72,9 +72,7 @@ def print_effects(effects: list[Effect], unit: str, args: argparse.Namespace) ->
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add = parser.add_argument
     add("models", nargs="+", metavar="CHECKPOINT|ARCH", help="one, or two to compare")
     add("--data", type=Path, help="folder of fairseq-preprocess to measure on; default: only list")

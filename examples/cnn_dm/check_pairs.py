@@ -6,12 +6,11 @@ DIR must hold {train,val,test}.{source,target} in UTF-8, as many documents as su
 no empty summary. A document may be empty: there are such, and test sets must stay whole.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import InputError, command_line, whole_lines  # scripts/corpus/text_files.py
+from text_files import InputError, argument_parser, command_line, whole_lines
 
 
 def check(folder: Path) -> None:
@@ -47,9 +46,7 @@ def check(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the corpus")
     check(parser.parse_args().folder)
 

@@ -7,12 +7,11 @@ space (the newlines between CNN/DailyMail's highlights too) made one space. DIR 
 it exists: it is written under another name and renamed.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, load_from_hub, new_folder, writing_folder
 
 # name, configuration, column of the document, column of the summary
 DATASETS = {
@@ -23,26 +22,14 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--dataset", choices=DATASETS, required=True, help="which of the two")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
-
-    from datasets import load_dataset  # takes seconds
 
     name, configuration, document, summary = DATASETS[args.dataset]
-    try:
-        data = load_dataset(name, configuration)
-    except Exception as error:  # what it raises depends on what is wrong and on its version
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sys.exit(
-            f"export_dataset: cannot load {name} ({reason}): give RAW_DIR with "
-            "{train,val,test}.{source,target}, or a machine that reaches huggingface.co"
-        )
+    instead = "give RAW_DIR with {train,val,test}.{source,target}"
+    data = load_from_hub(name, configuration, instead)
     with writing_folder(args.out) as unfinished:
         for split, theirs in SPLITS.items():
             for side, column in (("source", document), ("target", summary)):

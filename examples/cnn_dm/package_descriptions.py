@@ -8,14 +8,13 @@ package is in two splits, and what is in val or test word by word is kept out of
 Each description has its package's licence: do not publish the text.
 """
 
-import argparse
 import gzip
 import hashlib
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
 
 VAL = TEST = 1000  # pairs
 
@@ -49,16 +48,12 @@ def split(pairs: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--tsv", type=existing_file, required=True, help="gzipped TSV of descriptions"
     )
-    parser.add_argument("--tsv", type=Path, required=True, help="gzipped TSV of descriptions")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    if not args.tsv.is_file():
-        parser.error(f"no such file: {args.tsv}")
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
 
     with writing_folder(args.out) as unfinished:
         for name, pairs in split(read_pairs(args.tsv)).items():

@@ -10,7 +10,6 @@ system is bootstrapped, pair by pair. ROUGE varies by implementation: the JSON s
 computed.
 """
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ from sentences import RULE, split_sentences
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, texts_to_score, write_json  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, texts_to_score, write_json
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap
@@ -72,9 +71,7 @@ def differences(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--hypothesis", type=Path, required=True, help="summaries to score")
     parser.add_argument("--reference", type=Path, required=True, help="reference summaries")
     parser.add_argument("--baseline", type=Path, help="another system's, to compare with")

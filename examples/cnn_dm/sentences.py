@@ -5,13 +5,12 @@
 writes the first three sentences of each line: a baseline that needs no model.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, whole_lines, writing  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, whole_lines, writing
 
 RULE = "a sentence ends at white space after . ! or ?"
 
@@ -22,9 +21,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("input", type=Path, help="documents, one a line")
     parser.add_argument("output", type=Path, help="where to write their first sentences")
     parser.add_argument("--lead", type=int, required=True, metavar="N", help="how many sentences")

@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 from rdrop_fairseq.loss import rdrop_loss
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import writing  # scripts/corpus/text_files.py
+from text_files import argument_parser, writing
 
 IMAGES = 1797  # of 8 x 8 pixels, ten classes
 WIDTH, BATCH, LEARNING_RATE = 256, 64, 3e-3
@@ -122,9 +122,7 @@ def draw(histories: dict[str, list[list[Point]]], args: argparse.Namespace) -> N
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     add = parser.add_argument
     add("--alpha", type=float, default=1.0, help="weight of R-Drop's KL term, >= 0; default 1")
     add("--dropout", type=float, default=0.5, help="rate after the hidden layer; default 0.5")

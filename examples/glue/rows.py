@@ -11,7 +11,6 @@ header: a sentence, perhaps a second one, the label; labels with a fraction make
 regression. OUT is complete if it exists: it is written under another name and renamed.
 """
 
-import argparse
 import gzip
 import sys
 from collections import Counter
@@ -22,7 +21,15 @@ from typing import NamedTuple
 from glue_tasks import RATING_SCALE, TASKS, Task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, write_json, write_lines, writing_folder
+from text_files import (
+    argument_parser,
+    command_line,
+    load_from_hub,
+    new_folder,
+    write_json,
+    write_lines,
+    writing_folder,
+)
 
 HF_DATASET = "nyu-mll/glue"
 
@@ -33,18 +40,14 @@ class Row(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("task", help=f"one of {', '.join(TASKS)}, or the name of your own data")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--glue-dir", type=Path, help="folder that holds RTE/train.tsv and so on")
     source.add_argument("--hf", action="store_true", help=f"load {HF_DATASET} with `datasets`")
     source.add_argument("--tsv-dir", type=Path, help="folder of NAME.{train,valid,test}.tsv[.gz]")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    if args.out.exists():
-        raise SystemExit(f"{args.out} is there already: remove it first")
     if args.tsv_dir is None and args.task not in TASKS:
         raise SystemExit(f"unknown task {args.task}: expected one of {', '.join(TASKS)}")
 
@@ -119,9 +122,7 @@ def _glue_file(name: str, split: str, path: Path, skipped: Counter[str]) -> Iter
 
 def hf_rows(task: Task) -> dict[str, list[Row]]:
     """The rows of Hugging Face's copy of GLUE, labels by their names in GLUE's files."""
-    import datasets
-
-    loaded = datasets.load_dataset(HF_DATASET, task.hf_name)
+    loaded = load_from_hub(HF_DATASET, task.hf_name, "give GLUE_DIR with GLUE's own files")
     names = {"train": "train", "validation": "valid", "test": "test"}
     names |= {"validation_matched": "valid", "validation_mismatched": "valid1"}
     names |= {"test_matched": "test", "test_mismatched": "test1"}

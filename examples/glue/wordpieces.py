@@ -6,20 +6,17 @@ No special tokens are added and nothing is cut off: fairseq's task does both. OU
 pieces, separated by spaces; it is written under another name and renamed.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, whole_lines, write_lines  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, whole_lines, write_lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("tokenizer_json", type=Path, metavar="TOKENIZER_JSON")
     parser.add_argument("source", type=Path, metavar="INPUT")
     parser.add_argument("target", type=Path, metavar="OUTPUT")

@@ -7,7 +7,6 @@ A row for each validation: setting, seed, update, valid_loss (bits), valid_ppl, 
 average of the last five checkpoints where it was scored.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from results import validations
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, writing
 
 
 def rows(run: Path) -> list[str]:
@@ -31,9 +30,7 @@ def rows(run: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("names", nargs="+", help="runs, SETTING.SEED")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--out", type=Path, required=True, help="the tsv file to write")

@@ -11,7 +11,6 @@ checkpoint; the second is given for the main setting only, whose time it is. Com
 beside the scores, as comparison.SETTING.json, and not made again.
 """
 
-import argparse
 import json
 import re
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
 from score import compare  # scripts/score.py
-from text_files import command_line, whole_lines, write_json, write_lines  # of corpus/
+from text_files import argument_parser, command_line, whole_lines, write_json, write_lines
 
 BASELINES = ("baseline", "baseline-time")
 COLUMNS = [
@@ -152,9 +151,7 @@ def markdown(table: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--main", required=True, help="the setting whose time baseline-time has")
     parser.add_argument("--out", type=Path, required=True, help="the tsv file to write")

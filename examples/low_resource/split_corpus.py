@@ -12,7 +12,6 @@ The split depends on the documents' names only (their order is that of the names
 not on a random generator, so that everyone gets the same one.
 """
 
-import argparse
 import gzip
 import hashlib
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, new_folder, writing_folder
 
 SPLITS = ("test", "valid", "train")  # in the order in which they choose their documents
 MAX_WORDS = 80
@@ -123,22 +122,18 @@ def split(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--raw", type=Path, required=True, help="folder of the parallel lines")
     parser.add_argument("--languages", nargs=2, required=True, help="source and target")
     for name in reversed(SPLITS):
         parser.add_argument(f"--{name}", type=int, required=True, help=f"pairs of the {name} set")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
 
     sizes = {name: getattr(args, name) for name in SPLITS}
     for name, size in sizes.items():
         if size < 1:
             parser.error(f"--{name} must be at least 1, got {size}")
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
     dropped: dict[str, int] = {}
     raw = read_pairs(args.raw, args.languages)
     sets = split(cleaned(raw, dropped), sizes, dropped)

@@ -7,14 +7,13 @@ gets wiki.{train,valid,test}.tokens, a paragraph a line: four novels to train on
 Abbey for validation, Persuasion as the test set.
 """
 
-import argparse
 import gzip
 import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
 
 # the line with which each novel begins, in the order of the file; the rest is training text.
 # Persuasion follows Northanger Abbey without a title
@@ -43,16 +42,10 @@ def split(text: str) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--text", type=Path, required=True, help="the novels, gzipped")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--text", type=existing_file, required=True, help="the novels, gzipped")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    if not args.text.is_file():
-        parser.error(f"no such file: {args.text}")
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
 
     with gzip.open(args.text, "rt", encoding="utf-8") as text:
         parts = split(text.read())

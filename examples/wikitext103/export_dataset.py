@@ -6,36 +6,23 @@ DIR gets wiki.{train,valid,test}.tokens. It is complete if it exists: it is writ
 another name and renamed.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, writing_folder  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, load_from_hub, new_folder, writing_folder
 
 NAME, CONFIGURATION = "Salesforce/wikitext", "wikitext-103-v1"
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
 
-    from datasets import load_dataset  # takes seconds
-
-    try:
-        data = load_dataset(NAME, CONFIGURATION)
-    except Exception as error:  # what it raises depends on what is wrong and on its version
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sys.exit(
-            f"export_dataset: cannot load {NAME} ({reason}): give RAW_DIR with "
-            "wiki.{train,valid,test}.tokens, or a machine that reaches huggingface.co"
-        )
+    instead = "give RAW_DIR with wiki.{train,valid,test}.tokens"
+    data = load_from_hub(NAME, CONFIGURATION, instead)
     with writing_folder(args.out) as unfinished:
         for split, theirs in SPLITS.items():
             with (unfinished / f"wiki.{split}.tokens").open("w", encoding="utf-8") as lines:

@@ -12,13 +12,12 @@ model's tokens are words, this is its token perplexity. Perplexities of models w
 <unk> are not comparable: an <unk> is easier to predict than the word it stands for.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import command_line, write_json  # scripts/corpus/text_files.py
+from text_files import argument_parser, command_line, existing_file, write_json
 
 
 def measured(log: str) -> tuple[int, float]:
@@ -33,16 +32,13 @@ def measured(log: str) -> tuple[int, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--log", type=existing_file, required=True, help="what fairseq-eval-lm printed"
     )
-    parser.add_argument("--log", type=Path, required=True, help="what fairseq-eval-lm printed")
-    parser.add_argument("--text", type=Path, required=True, help="the text in words")
+    parser.add_argument("--text", type=existing_file, required=True, help="the text in words")
     parser.add_argument("--json", type=Path, help="where to write the figures; default: nowhere")
     args = parser.parse_args()
-    for path in (args.log, args.text):
-        if not path.is_file():
-            parser.error(f"no such file: {path}")
 
     tokens, bits = measured(args.log.read_text())
     with args.text.open(encoding="utf-8", newline="\n") as lines:

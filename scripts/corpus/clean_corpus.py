@@ -17,7 +17,6 @@ rule goes by Unicode ranges: it finds Greek or Chinese in German text, but canno
 from English. Duplicates are recognised by 64-bit hashes, some 80 bytes of memory a pair.
 """
 
-import argparse
 import contextlib
 import json
 import re
@@ -26,7 +25,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
-from text_files import InputError, command_line, parallel_map, read_lines, writing
+from text_files import InputError, argument_parser, command_line, parallel_map, read_lines, writing
 
 Pair = tuple[str, str]
 RULES = ("empty", "long", "ratio", "script", "duplicate")
@@ -96,9 +95,7 @@ def read_pairs(corpus: Path, languages: Pair) -> Iterator[Pair]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("corpora", type=Path, nargs="+", help="files without .LANGUAGE")
     parser.add_argument("--languages", nargs=2, required=True, choices=SCRIPTS)
     parser.add_argument("--out", type=Path, required=True, help="files to write, without .LANGUAGE")

@@ -7,7 +7,6 @@ gzip, if it is a .tgz or .gz); until then the bytes are in NAME.part. A NAME tha
 already is checked, and not downloaded again.
 """
 
-import argparse
 import gzip
 import hashlib
 import http.client
@@ -18,7 +17,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from text_files import InputError, command_line
+from text_files import InputError, argument_parser, command_line
 from tqdm import tqdm
 
 
@@ -87,9 +86,7 @@ def download(url: str, part: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("url", help="address of the file")
     parser.add_argument("--to", type=Path, required=True, help="file to write")
     parser.add_argument(

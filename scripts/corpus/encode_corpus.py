@@ -21,9 +21,19 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
-from text_files import InputError, command_line, parallel_map, read_lines, writing, writing_folder
+from text_files import (
+    InputError,
+    argument_parser,
+    command_line,
+    new_folder,
+    parallel_map,
+    read_lines,
+    write_lines,
+    writing_folder,
+)
 
 SPLITS = ("train", "valid", "test")
 
@@ -68,10 +78,12 @@ def lines_of(path: Path) -> Iterator[str]:
         yield from read_lines(file, str(path))
 
 
-def write_lines(path: Path, lines: Iterator[str]) -> None:
-    with writing(path) as (file,):
-        for line in lines:
-            file.write(line.encode() + b"\n")
+def convert_file(
+    source: Path, output: Path, workers: int, prepare: Callable[..., None], *arguments: Any
+) -> None:
+    """Write what ``prepare(*arguments)`` makes of each line, by ``workers`` processes."""
+    lines = parallel_map(convert, lines_of(source), workers, prepare, arguments)
+    write_lines(output, lines)
 
 
 def sample(paths: list[Path], most: int) -> Iterator[str]:
@@ -106,13 +118,8 @@ def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Nam
     (folder / "spm.model").write_bytes(model.getvalue())
     for split in SPLITS:
         for language in args.languages:
-            lines = parallel_map(
-                convert,
-                lines_of(text[f"{split}.{language}"]),
-                args.workers,
-                *(set_sentencepieces, (folder / "spm.model",)),
-            )
-            write_lines(folder / f"{split}.pieces.{language}", lines)
+            source, pieces = text[f"{split}.{language}"], folder / f"{split}.pieces.{language}"
+            convert_file(source, pieces, args.workers, set_sentencepieces, folder / "spm.model")
 
 
 def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
@@ -122,14 +129,9 @@ def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) 
     words: Counter[str] = Counter()
     for split in SPLITS:
         for language in args.languages:
-            lines = parallel_map(
-                convert,
-                lines_of(text[f"{split}.{language}"]),
-                args.workers,
-                *(set_tokeniser, (language, args.normalise, args.lowercase)),
-            )
-            path = folder / f"{split}.tokens.{language}"
-            write_lines(path, lines)
+            source, path = text[f"{split}.{language}"], folder / f"{split}.tokens.{language}"
+            how = language, args.normalise, args.lowercase
+            convert_file(source, path, args.workers, set_tokeniser, *how)
             if split == "train":
                 for line in lines_of(path):
                     words.update(line.split())
@@ -143,21 +145,17 @@ def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) 
     for split in SPLITS:
         for language in args.languages:
             path = folder / f"{split}.tokens.{language}"
-            lines = parallel_map(
-                convert, lines_of(path), args.workers, set_codes, (folder / "codes",)
-            )
-            write_lines(folder / f"{split}.pieces.{language}", lines)
+            pieces = folder / f"{split}.pieces.{language}"
+            convert_file(path, pieces, args.workers, set_codes, folder / "codes")
             path.unlink()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--languages", nargs=2, required=True, help="source and target")
     parser.add_argument("--vocab-size", type=int, required=True, help="pieces, or merges of codes")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     parser.add_argument(
         "--bpe", choices=("sentencepiece", "moses"), default="sentencepiece", help="see above"
     )
@@ -179,8 +177,6 @@ def main() -> None:
     if (args.lowercase or args.normalise) and args.bpe != "moses":
         parser.error("--lowercase and --normalise go with --bpe moses only")
 
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
     corpus, missing = {}, []
     for split in SPLITS:
         for language in args.languages:

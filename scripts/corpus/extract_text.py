@@ -12,7 +12,6 @@ A member is plain text (also .gz), or in the formats of the shared tasks: .sgm a
 titles, descriptions and lines that are not within a tag are kept.
 """
 
-import argparse
 import fnmatch
 import gzip
 import re
@@ -22,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from text_files import InputError, command_line, read_lines, writing
+from text_files import InputError, argument_parser, command_line, read_lines, writing
 
 SEGMENT = re.compile(r"<seg[^>]*>(.*?)</seg>")
 TITLE = re.compile(r"<(title|description)>(.*)</\1>")
@@ -75,9 +74,7 @@ def extract(archive: tarfile.TarFile, path: Path, pattern: str, output: BinaryIO
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--archive", type=Path, required=True, help="tar, .tgz or .tar.gz")
     parser.add_argument("--member", required=True, help="name in the archive; see above")
     parser.add_argument("--languages", nargs=2, required=True, help="source and target")

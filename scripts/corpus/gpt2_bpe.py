@@ -10,7 +10,6 @@ fetches what it lacks of GPT-2's published ones, and needs no INPUT. With --deco
 text again. OUTPUT is written under another name and renamed.
 """
 
-import argparse
 import functools
 import hashlib
 import sys
@@ -21,7 +20,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from text_files import command_line, writing
+from text_files import argument_parser, command_line, writing
 from tqdm import tqdm
 
 if TYPE_CHECKING:
@@ -148,9 +147,7 @@ def convert_file(source: Path, output: Path, function: functools.partial, worker
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "files", type=Path, nargs="*", help="INPUT OUTPUT pairs: text, one a line, UTF-8; pieces"
     )

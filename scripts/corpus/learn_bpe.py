@@ -6,32 +6,23 @@ DIR gets encoder.json and vocab.bpe, as scripts/corpus/gpt2_bpe.py takes them. I
 exists: it is written under another name and renamed.
 """
 
-import argparse
 import os
-from pathlib import Path
 
-from text_files import command_line, writing_folder
+from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
 from tokenizers import ByteLevelBPETokenizer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("text", type=Path, nargs="+", help="files to learn from, UTF-8")
+    parser = argument_parser(__doc__)
+    parser.add_argument("text", type=existing_file, nargs="+", help="files to learn from, UTF-8")
     parser.add_argument(
         "--size", type=int, required=True, help="number of pieces, 256 bytes included"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
 
     if args.size < 256:
         parser.error(f"--size must be at least 256, one piece for each byte, got {args.size}")
-    if args.out.exists():
-        parser.error(f"{args.out} is there already: remove it first")
-    missing = [str(path) for path in args.text if not path.is_file()]
-    if missing:
-        parser.error(f"no such file: {', '.join(missing)}")
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train([str(path) for path in args.text], vocab_size=args.size, show_progress=False)
     with writing_folder(args.out) as unfinished:

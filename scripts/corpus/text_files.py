@@ -34,6 +34,27 @@ def command_line(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
+def argument_parser(doc: str | None) -> argparse.ArgumentParser:
+    """With a module's docstring as its help, line by line."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def existing_file(text: str) -> Path:
+    """The type of an argument that names a file to read."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"no such file: {text}")
+    return Path(text)
+
+
+def new_folder(text: str) -> Path:
+    """The type of an argument that names a folder to make."""
+    if Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{text} is there already: remove it first")
+    return Path(text)
+
+
 def setting(text: str) -> tuple[str, str]:
     """The type of an argument NAME=VALUE."""
     name, separator, value = text.partition("=")
@@ -148,6 +169,23 @@ def writing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     os.rename(unfinished, folder)
+
+
+def load_from_hub(name: str, configuration: str | None, instead: str) -> Any:
+    """A data set of Hugging Face.
+
+    Raises:
+        InputError: it cannot be had; tells the user ``instead``.
+    """
+    from datasets import load_dataset  # takes seconds
+
+    try:
+        return load_dataset(name, configuration)
+    except Exception as error:  # what it raises depends on what is wrong and on its version
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"cannot load {name} ({reason}): {instead}, or a machine that reaches huggingface.co"
+        ) from None
 
 
 def parallel_map(

@@ -8,12 +8,11 @@ compared symbol by symbol. Otherwise only the sizes of dictionary and embeddings
 folder: those of its checkpoint_last.pt).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
-from text_files import InputError, command_line
+from text_files import InputError, argument_parser, command_line
 
 SPECIAL_SYMBOLS = 4  # <s> <pad> </s> <unk>, which fairseq adds to every dictionary
 
@@ -61,9 +60,7 @@ def compare_sizes(dictionaries: list[Path], checkpoint: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("data", type=Path, help="folder made by fairseq-preprocess")
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt, or a folder of them")
     args = parser.parse_args()

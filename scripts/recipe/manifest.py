@@ -7,14 +7,13 @@ relative to it, others by their name alone. Lines and tokens (what stands betwee
 counted in text, not in archives and binaries.
 """
 
-import argparse
 import hashlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
-from text_files import InputError, command_line, setting, write_json
+from text_files import InputError, argument_parser, command_line, setting, write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = ("mtdata", "sacremoses", "sentencepiece", "subword-nmt", "ve-fairseq")
@@ -50,9 +49,7 @@ def name_of(path: Path, folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("files", type=Path, nargs="+", help="files to describe")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument(

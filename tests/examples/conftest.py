@@ -2,14 +2,16 @@
 
 import http.server
 import os
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ..conftest import PROGRAMS
+from ..conftest import PROGRAMS, ROOT, run
 
 RECORD = """#!/usr/bin/env bash
 { printf '%s\\n' "$(basename "$0")" "$@"; echo; } >>"$RECORD"
@@ -46,6 +48,17 @@ def fake(tmp_path: Path) -> SimpleNamespace:
         return [call.split("\n") for call in text.split("\n\n") if call.strip()]
 
     return SimpleNamespace(env=env, calls=calls, programs=programs)
+
+
+def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """script("train", UPDATES=2, ...): a recipe's script with these settings."""
+
+    def script(name: str, check: bool = True, arguments: Sequence[Any] = (), **settings: Any):
+        environment = {key: str(value) for key, value in settings.items()}
+        command = ["bash", ROOT / "examples" / recipe / f"{name}.sh", *arguments]
+        return run(command, env=environment, check=check)
+
+    return script
 
 
 def option(call: list[str], name: str) -> str:

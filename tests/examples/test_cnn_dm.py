@@ -12,8 +12,9 @@ from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.bart import BARTModel
 
-from ..conftest import ROOT, corpus_lines, run
+from ..conftest import ROOT, corpus_lines
 from ..gpt2_bpe import published_bpe
+from .conftest import script_of
 from .fake import TRAINED, FakePrograms, options
 
 HERE = ROOT / "examples" / "cnn_dm"
@@ -22,14 +23,7 @@ TINY = (
     "--encoder-attention-heads 2 --decoder-layers 1 --decoder-embed-dim 16 "
     "--decoder-ffn-embed-dim 16 --decoder-attention-heads 2 --num-workers 0"
 )
-
-
-def script(name: str, **settings):
-    """Run prepare.sh, train.sh or evaluate.sh; ``check`` and ``arguments`` as for run."""
-    check = settings.pop("check", True)
-    arguments = settings.pop("arguments", [])
-    environment = {key: str(value) for key, value in settings.items()}
-    return run(["bash", HERE / f"{name}.sh", *arguments], env=environment, check=check)
+script = script_of("cnn_dm")
 
 
 def write_pairs(folder: Path, **pairs: list[tuple[str, str]]) -> Path:
@@ -401,11 +395,3 @@ def test_no_weights(tmp_path) -> None:
         result = script("train", OUT=tmp_path, CPU=1, **settings, check=False)
         assert result.returncode == 1
         assert result.stderr.startswith(f"cnn_dm/{message}")
-
-
-@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
-def test_help(name) -> None:
-    text = script(name, arguments=["--help"]).stdout
-    assert f"bash examples/cnn_dm/{name}.sh" in text
-    assert "default: cnn_dm" in text
-    assert "set -euo" not in text

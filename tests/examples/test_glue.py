@@ -231,6 +231,23 @@ def test_rows_of_hugging_face_are_those_of_glue(tmp_path, monkeypatch) -> None:
     assert (tmp_path / "text" / "train.label").read_text() == "entailment\ncontradiction\n"
 
 
+def test_hugging_face_that_cannot_be_reached(monkeypatch) -> None:
+    """One sentence with what to do instead; the library's own error has several lines."""
+    import datasets
+
+    monkeypatch.syspath_prepend(str(GLUE))
+    import rows
+    import text_files
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    message = r"cannot load nyu-mll/glue \(no route to host\): give GLUE_DIR with GLUE's own files,"
+    with pytest.raises(text_files.InputError, match=message):
+        rows.hf_rows(rows.TASKS["RTE"])
+
+
 def _hf(rows):
     import datasets
 
@@ -553,13 +570,6 @@ def test_wrong_own_data(tmp_path, train, valid, message) -> None:
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("script", ["prepare", "train", "evaluate"])
-def test_help(script) -> None:
-    text = run(["bash", GLUE / f"{script}.sh", "--help"]).stdout
-    assert f"bash examples/glue/{script}.sh [--small] TASK" in text
-    assert "Settings (environment variables)" in text
 
 
 def test_fetched_files_are_checked(tmp_path, monkeypatch) -> None:

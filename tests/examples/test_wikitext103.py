@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import ROOT, corpus_lines, run
+from .conftest import script_of
 from .fake import TRAINED, FakePrograms, options
 
 HERE = ROOT / "examples" / "wikitext103"
@@ -17,14 +18,7 @@ TINY = (
     "--decoder-layers 1 --decoder-embed-dim 16 --decoder-input-dim 16 --decoder-output-dim 16 "
     "--decoder-ffn-embed-dim 16 --decoder-attention-heads 2 --num-workers 0"
 )
-
-
-def script(name: str, **settings):
-    """Run prepare.sh, train.sh or evaluate.sh; ``check`` and ``arguments`` as for run."""
-    check = settings.pop("check", True)
-    arguments = settings.pop("arguments", [])
-    environment = {key: str(value) for key, value in settings.items()}
-    return run(["bash", HERE / f"{name}.sh", *arguments], env=environment, check=check)
+script = script_of("wikitext103")
 
 
 @pytest.fixture(scope="module")
@@ -239,11 +233,3 @@ def test_missing_split(raw, tmp_path, split) -> None:
     assert result.returncode == 1
     assert f"lacks wiki.{split}.tokens, or it is empty" in result.stderr
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
-def test_help(name) -> None:
-    text = script(name, arguments=["--help"]).stdout
-    assert f"bash examples/wikitext103/{name}.sh" in text
-    assert "default: " in text
-    assert "set -euo" not in text

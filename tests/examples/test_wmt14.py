@@ -514,11 +514,3 @@ def test_wrong_settings(fake, tmp_path, name, settings, message) -> None:
     assert result.returncode == 1
     assert re.search(message, last_line(result)), result.stderr
     assert fake.calls() == []
-
-
-@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
-def test_help(name) -> None:
-    text = script(name, "--help").stdout
-    assert f"bash examples/wmt14/{name}.sh en-de|en-fr" in text
-    assert "default: runs/wmt14.PAIR" in text
-    assert "set -euo" not in text
