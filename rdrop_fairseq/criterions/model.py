@@ -4,9 +4,9 @@ import inspect
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
-from fairseq.models.nat import FairseqNATModel
 from fairseq.models.roberta import RobertaModel
 from fairseq.models.speech_to_text import ConvTransformerModel, S2TTransformerModel
+from fairseq.models.speech_to_text.berard import BerardModel
 from fairseq.models.speech_to_text.xm_transformer import XMTransformerModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
@@ -26,6 +26,7 @@ _PLAIN_SOFTMAX = {
     S2TTransformerModel.get_normalized_probs,
     ConvTransformerModel.get_normalized_probs,
     XMTransformerModel.get_normalized_probs,
+    BerardModel.get_normalized_probs,
 }
 
 
@@ -79,44 +80,26 @@ def logits_of(model: nn.Module, net_output: Any) -> Tensor:
     return model.get_normalized_probs(net_output, log_probs=True)
 
 
-# whose gradient does not need what they made
-_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
-
-
-def require_tokens(model: nn.Module) -> None:
-    """Raise UsageError for a model that predicts its target otherwise than token by token."""
-    if isinstance(unwrapped(model), FairseqNATModel):
-        raise UsageError(
-            f"--criterion rdrop cannot train {type(unwrapped(model)).__name__}, a "
-            "non-autoregressive model, whose loss is of edits and lengths: take --criterion nat_loss"
-        )
-
-
-def logits_like(target: Tensor, model: nn.Module, net_output: Any, passes: int) -> Tensor:
-    """`logits_of` a batch that was repeated.
+def require_one_distribution_a_token(
+    logits: Any, target: Tensor, passes: int, model: nn.Module
+) -> None:
+    """Raise UsageError unless ``logits`` of a repeated batch are [passes * B, T, V].
 
     Args:
         target: [B, T]
-    Returns: [passes * B, T, V]
-
-    Raises:
-        UsageError: the output has another form, as that of a model for CTC.
     """
-    try:
-        logits = logits_of(model, net_output)
-    except (KeyError, TypeError, AttributeError, NotImplementedError):
-        logits = None
     expected = (passes * target.size(0), *target.shape[1:])
-    if not isinstance(logits, Tensor) or logits.shape[:-1] != expected:
-        found = (
-            f"of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "of no such form"
-        )
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape[:-1] != expected:
         raise UsageError(
             f"--criterion rdrop needs logits of shape {expected} + (V,), one distribution for each "
-            f"target token, and {type(unwrapped(model)).__name__} gives some {found} (models for "
-            "CTC do): train it with its own criterion"
+            f"target token, and {type(unwrapped(model)).__name__} gives {shape} (models for CTC "
+            "do): train it with its own criterion"
         )
-    return logits
+
+
+# whose gradient does not need what they made
+_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
 
 
 def may_overwrite(logits: Tensor, model: nn.Module) -> bool:
