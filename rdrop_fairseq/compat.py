@@ -77,7 +77,7 @@ def serve_numpy1_names() -> None:
         "fairseq.data.token_block_dataset",
         "fairseq.modules.dynamic_crf_layer",
     ):
-        import_module(name).np = proxy
+        import_module(name).np = proxy  # type: ignore[attr-defined]
 
 
 def keep_last_batch() -> None:

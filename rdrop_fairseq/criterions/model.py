@@ -30,7 +30,7 @@ _PLAIN_SOFTMAX = {
 }
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> BaseFairseqModel:
     """``model`` without the wrappers of distributed training around it."""
     *_, innermost = _wrappers(model)
     return innermost
@@ -39,8 +39,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _wrappers(model: nn.Module) -> list[nn.Module]:
     """``model``, what it wraps, and so on."""
     found = [model]
-    while isinstance(getattr(found[-1], "module", None), nn.Module):
-        found.append(found[-1].module)
+    while isinstance(inner := getattr(found[-1], "module", None), nn.Module):
+        found.append(inner)
     return found
 
 
@@ -69,7 +69,7 @@ def _has_plain_softmax(module: nn.Module) -> bool:
     )
 
 
-def logits_of(model: nn.Module, net_output: Any) -> Tensor:
+def logits_of(model: BaseFairseqModel, net_output: Any) -> Tensor:
     """What the loss takes the log-softmax of, [B, T, V].
 
     For a model that computes log-probabilities in its own way (adaptive softmax, pointer
@@ -155,7 +155,7 @@ def _obstacle_to_linear(model: nn.Module) -> str | None:
     if not hands_on and "features_only" not in inspect.signature(module.forward).parameters:
         return f"{type(module).__name__}.forward has no features_only"
     # only these two look at which weights take part in forward; a tied one does
-    tied = projection.weight is getattr(decoder.embed_tokens, "weight", None)
+    tied = projection.weight is getattr(getattr(decoder, "embed_tokens", None), "weight", None)
     for wrapper in _wrappers(model):
         if type(wrapper).__name__ == "FullyShardedDataParallel":
             return "fully sharded training gathers the weights inside forward only"

@@ -19,7 +19,7 @@ from torch import nn
 from ..batch import repeat_batch, tiled
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
-from .flags import RDropFlags, described
+from .flags import RDropFlags
 from .interval import log_rdrop_updates
 from .model import (
     adaptive_softmax_of,
@@ -110,7 +110,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
-        if self.report_accuracy:
+        if result.n_correct is not None:
             logging_output["n_correct"] = result.n_correct / passes
             logging_output["total"] = target.ne(self.padding_idx).sum()
         return result.objective, sample_size, logging_output
@@ -127,9 +127,8 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
                 "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
                 "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
             )
-        settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
         impl, reason = choose_impl(model, self.rdrop_impl)
-        logger.info(f"{settings}; impl {impl} ({reason})")
+        logger.info(f"{self.described(model)}; impl {impl} ({reason})")
         if self.rdrop_impl == "linear":
             # it can be had. When fairseq looks for a NaN, it hooks into every module, and the
             # loss must not refuse that step
