@@ -15,6 +15,7 @@ import re
 import struct
 import traceback
 import typing
+from importlib import import_module
 from typing import Any
 
 import numpy
@@ -43,8 +44,8 @@ def safe_globals() -> list[Any]:
     from their present one.
     """
     meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
-    reconstruct = numpy._core.multiarray._reconstruct
-    scalar = numpy._core.multiarray.scalar
+    multiarray = import_module("numpy._core.multiarray")
+    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar
     return [
         # the configuration: "args" until 2020, then "cfg", in 2020 as a DictConfig
         argparse.Namespace,

@@ -77,7 +77,7 @@ def serve_numpy1_names() -> None:
         "fairseq.data.token_block_dataset",
         "fairseq.modules.dynamic_crf_layer",
     ):
-        import_module(name).np = proxy
+        import_module(name).np = proxy  # type: ignore[attr-defined]
 
 
 def keep_last_batch() -> None:
@@ -208,7 +208,7 @@ def _no_repeat_ngram(self, tokens, lprobs, bsz: int, beam_size: int, step: int):
     repeated = (ngrams[:, :, : size - 1] == so_far[:, step + 2 - size :].unsqueeze(1)).all(-1)
     if size == 1:
         repeated[:, 0] = False
-    hypothesis, place = repeated.nonzero(as_tuple=True)
+    hypothesis, place = repeated.nonzero().unbind(1)
     lprobs[hypothesis, ngrams[hypothesis, place, size - 1]] = float("-inf")
     return lprobs
 
@@ -226,8 +226,7 @@ def correlate_any_number_of_sentences() -> None:
 
     criterion = sentence_prediction.SentencePredictionCriterion
     criterion.logging_outputs_can_be_summed = _holds_no_predictions
-    if sentence_prediction.pearson_and_spearman is not pearson_and_spearman:
-        sentence_prediction.pearson_and_spearman = pearson_and_spearman
+    sentence_prediction.pearson_and_spearman = pearson_and_spearman
 
 
 def _holds_no_predictions(self: Any) -> bool:

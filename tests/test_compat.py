@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairseq.criterions import sentence_prediction
 from fairseq.data import data_utils, token_block_dataset
 from fairseq.ngram_repeat_block import NGramRepeatBlock
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import FairseqTask
 
 from rdrop_fairseq.compat import require_fairseq_012
@@ -92,25 +94,102 @@ def test_batches_do_not_depend_on_the_epoch_of_resuming(build) -> None:
     assert batches(anew) != batches(first)
 
 
-def test_ngrams_are_not_repeated() -> None:
-    """Of [1 2 3 1 2] and room for more, 3 must not come next, of [1 2 3 2 1] all may."""
-    block = NGramRepeatBlock(3, use_extension=False)
-    tokens = torch.full((2, 12), 9)
-    tokens[:, :5] = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 3, 2, 1]])
-    allowed = block(tokens, torch.zeros(2, 10), 1, 2, step=4).isfinite()
-    assert allowed.all(1).tolist() == [False, True]
-    assert allowed[0].logical_not().nonzero().tolist() == [[3]]
-    # fairseq's own blocks nothing (else drop our fix)
-    fairseqs = NGramRepeatBlock._no_repeat_ngram.__wrapped__
-    assert fairseqs(block, tokens, torch.zeros(2, 10), 1, 2, 4).isfinite().all()
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("scripted", [False, True])
+def test_ngrams_are_not_repeated(size: int, scripted: bool) -> None:
+    """What would complete an n-gram is impossible, all else is as before; room is left over."""
+    block = NGramRepeatBlock(size, use_extension=False)
+    block = torch.jit.script(block) if scripted else block
+    generator = torch.Generator().manual_seed(size)
+    for step in range(9):
+        tokens = torch.randint(5, (6, 12), generator=generator)
+        lprobs = torch.randn(6, 5, generator=generator)
+        expected = lprobs.clone()
+        for row, hypothesis in enumerate(tokens[:, : step + 1].tolist()):
+            seen = [hypothesis[start : start + size] for start in range(len(hypothesis) - size + 1)]
+            if size == 1:  # what every hypothesis begins with is what it ends with
+                del seen[0]
+            for symbol in range(5):
+                if [*hypothesis[len(hypothesis) - size + 1 :], symbol] in seen:
+                    expected[row, symbol] = -torch.inf
+        assert torch.equal(block(tokens, lprobs, 2, 3, step), expected)
+
+
+def test_generator_for_torchscript(build) -> None:
+    """It finds what the search in Python finds; no symbol comes twice."""
+    built = build("transformer")
+    sample = {"net_input": {**built.sample["net_input"]}}
+    del sample["net_input"]["prev_output_tokens"]
+    generator = SequenceGenerator(
+        [built.model], built.task.target_dictionary, max_len_b=12, no_repeat_ngram_size=1
+    ).eval()
+    found = generator.generate([built.model], sample)
+    for ours, scripted in zip(found, torch.jit.script(generator)(sample), strict=True):
+        tokens = ours[0]["tokens"].tolist()
+        assert tokens == scripted[0]["tokens"].tolist()
+        assert len(set(tokens)) == len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "ratings"), [([1.0], [2.0]), ([1.0, 1.0], [2.0, 3.0]), ([1.0, 2.0], [3.0, 3.0])]
+)
+def test_correlation_that_is_not_defined(predictions, ratings) -> None:
+    """After one batch of validation: 0, neither an error nor a NaN that stays the best."""
+    correlations = sentence_prediction.pearson_and_spearman(
+        np.array(predictions), np.array(ratings)
+    )
+    assert correlations == {"pearson": 0, "spearmanr": 0, "corr": 0}
+
+
+def imported(tmp_path: Path, code: str, **files: str):
+    """``code`` run beside a folder named fairseq with ``files``, the only fairseq to be found."""
+    (tmp_path / "fairseq").mkdir()
+    for name, text in files.items():
+        (tmp_path / "fairseq" / f"{name}.py").write_text(text)
+    hide = "import sys; sys.path[:] = [p for p in sys.path if not p.endswith('-packages')]"
+    torch_alone = f"{hide}; sys.path.append({str(tmp_path / 'site')!r})"
+    (tmp_path / "site").mkdir()
+    for package in Path(torch.__file__).parents[1].iterdir():
+        if package.name != "fairseq":
+            (tmp_path / "site" / package.name).symlink_to(package)
+    return run(
+        [sys.executable, "-c", f"{torch_alone}; {code}"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        check=False,
+        cwd=tmp_path,
+    )
+
+
+LOSS = "from rdrop_fairseq.loss import rdrop_loss; print('found')"
+
+
+def test_loss_beside_a_clone_of_fairseq(tmp_path: Path) -> None:
+    """The clone's folder is called fairseq, too, and is no package."""
+    result = imported(tmp_path, LOSS)
+    assert (result.stdout, result.stderr) == ("found\n", "")
+
+
+@pytest.mark.parametrize(
+    ("init", "reason"),
+    [
+        ("raise ImportError('libcudart is missing')", "libcudart is missing"),
+        ("__version__ = '0.10.2'", "rdrop_fairseq needs fairseq 0.12 or newer, found 0.10.2"),
+        ("", "no attribute '__version__'"),
+    ],
+)
+def test_loss_beside_a_fairseq_that_does_not_work(tmp_path: Path, init: str, reason: str) -> None:
+    """A warning says why the criteria are missing."""
+    result = imported(tmp_path, LOSS, __init__=init)
+    assert result.stdout == "found\n"
+    assert "fairseq cannot be used, only rdrop_fairseq.loss can: " in result.stderr
+    assert reason in result.stderr
 
 
 def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:
-    """fairseq 0.10, of which most that the plugin imports is missing."""
-    (tmp_path / "fairseq").mkdir()
-    (tmp_path / "fairseq" / "__init__.py").write_text('__version__ = "0.10.2"\n')
-    command = [sys.executable, "-c", "import rdrop_fairseq"]
-    result = run(command, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, check=False, cwd=tmp_path)
+    """fairseq 0.10, of which most that the plugin imports is missing; it loads the plugin."""
+    result = imported(
+        tmp_path, "import fairseq, rdrop_fairseq", __init__='__version__ = "0.10.2"\n'
+    )
     assert result.returncode == 1
     assert result.stderr.startswith("rdrop_fairseq needs fairseq 0.12 or newer, found 0.10.2")
 

@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from torch import nn
 
-from ..dropout import require_active_dropout
 from ..errors import UsageError
 
 IMPLEMENTATIONS = ChoiceEnum(["auto", "linear", "logits", "eager"])
@@ -36,7 +34,7 @@ class RDropFlags(FairseqDataclass):
             "tries 1, 2, 5 and 10: a larger k trains faster and ends lower"
         },
     )
-    rdrop_impl: IMPLEMENTATIONS = field(
+    rdrop_impl: IMPLEMENTATIONS = field(  # type: ignore[valid-type]
         default="auto",
         metadata={
             "help": "how to compute the loss: linear (output projection fused with the loss: the "
@@ -64,17 +62,3 @@ def check_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_interval: int) -> N
             f"--rdrop-interval must be at least 1, got {rdrop_interval}: 1 is R-Drop in every "
             "update, k in one of every k. For none train with the criterion that this one extends"
         )
-
-
-def described(model: nn.Module, alpha: float, passes: int, every: int) -> str:
-    """What R-Drop is about to do with ``model``, for the log.
-
-    Raises:
-        UsageError: there is a KL term but no active dropout.
-    """
-    message = f"R-Drop: {passes} passes, alpha {alpha:g}"
-    if every > 1:
-        message += f", in one update of every {every}"
-    if alpha > 0:
-        message += f", {require_active_dropout(model)}"
-    return message

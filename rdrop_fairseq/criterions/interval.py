@@ -23,6 +23,10 @@ class RDropInterval:
         self.every = every  #: k of k-step R-Drop, 1 for R-Drop in every update
         self.update_num: int | None = None  #: updates made before the present one
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes: its update is to be told anew."""
+        return {**self.__dict__, "update_num": None}
+
     def is_due(self) -> bool:
         """Whether the present update is one with R-Drop.
 
@@ -49,11 +53,9 @@ class RDropInterval:
 def tell_the_update() -> None:
     """Let fairseq's trainer tell its criterion the number of the update, before each.
 
-    By the class, so that tasks, criteria and trainers can be copied and pickled as before.
+    By the class: tasks, criteria and trainers stay as they are, to be copied and pickled.
     """
     train_step = Trainer.train_step
-    if hasattr(train_step, "__wrapped__") and train_step.__module__ == __name__:
-        return
 
     @functools.wraps(train_step)
     def telling(self: Trainer, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +64,6 @@ def tell_the_update() -> None:
             interval.update_num = self.get_num_updates()
         return train_step(self, *args, **kwargs)
 
-    telling.__module__ = __name__
     Trainer.train_step = telling
 
 

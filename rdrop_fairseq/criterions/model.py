@@ -4,9 +4,9 @@ import inspect
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
-from fairseq.models.nat import FairseqNATModel
 from fairseq.models.roberta import RobertaModel
 from fairseq.models.speech_to_text import ConvTransformerModel, S2TTransformerModel
+from fairseq.models.speech_to_text.berard import BerardModel
 from fairseq.models.speech_to_text.xm_transformer import XMTransformerModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
@@ -26,10 +26,11 @@ _PLAIN_SOFTMAX = {
     S2TTransformerModel.get_normalized_probs,
     ConvTransformerModel.get_normalized_probs,
     XMTransformerModel.get_normalized_probs,
+    BerardModel.get_normalized_probs,
 }
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> BaseFairseqModel:
     """``model`` without the wrappers of distributed training around it."""
     *_, innermost = _wrappers(model)
     return innermost
@@ -38,8 +39,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _wrappers(model: nn.Module) -> list[nn.Module]:
     """``model``, what it wraps, and so on."""
     found = [model]
-    while isinstance(getattr(found[-1], "module", None), nn.Module):
-        found.append(found[-1].module)
+    while isinstance(inner := getattr(found[-1], "module", None), nn.Module):
+        found.append(inner)
     return found
 
 
@@ -68,7 +69,7 @@ def _has_plain_softmax(module: nn.Module) -> bool:
     )
 
 
-def logits_of(model: nn.Module, net_output: Any) -> Tensor:
+def logits_of(model: BaseFairseqModel, net_output: Any) -> Tensor:
     """What the loss takes the log-softmax of, [B, T, V].
 
     For a model that computes log-probabilities in its own way (adaptive softmax, pointer
@@ -79,44 +80,26 @@ def logits_of(model: nn.Module, net_output: Any) -> Tensor:
     return model.get_normalized_probs(net_output, log_probs=True)
 
 
-# whose gradient does not need what they made
-_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
-
-
-def require_tokens(model: nn.Module) -> None:
-    """Raise UsageError for a model that predicts its target otherwise than token by token."""
-    if isinstance(unwrapped(model), FairseqNATModel):
-        raise UsageError(
-            f"--criterion rdrop cannot train {type(unwrapped(model)).__name__}, a "
-            "non-autoregressive model, whose loss is of edits and lengths: take --criterion nat_loss"
-        )
-
-
-def logits_like(target: Tensor, model: nn.Module, net_output: Any, passes: int) -> Tensor:
-    """`logits_of` a batch that was repeated.
+def require_one_distribution_a_token(
+    logits: Any, target: Tensor, passes: int, model: nn.Module
+) -> None:
+    """Raise UsageError unless ``logits`` of a repeated batch are [passes * B, T, V].
 
     Args:
         target: [B, T]
-    Returns: [passes * B, T, V]
-
-    Raises:
-        UsageError: the output has another form, as that of a model for CTC.
     """
-    try:
-        logits = logits_of(model, net_output)
-    except (KeyError, TypeError, AttributeError, NotImplementedError):
-        logits = None
     expected = (passes * target.size(0), *target.shape[1:])
-    if not isinstance(logits, Tensor) or logits.shape[:-1] != expected:
-        found = (
-            f"of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "of no such form"
-        )
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape[:-1] != expected:
         raise UsageError(
             f"--criterion rdrop needs logits of shape {expected} + (V,), one distribution for each "
-            f"target token, and {type(unwrapped(model)).__name__} gives some {found} (models for "
-            "CTC do): train it with its own criterion"
+            f"target token, and {type(unwrapped(model)).__name__} gives {shape} (models for CTC "
+            "do): train it with its own criterion"
         )
-    return logits
+
+
+# whose gradient does not need what they made
+_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
 
 
 def may_overwrite(logits: Tensor, model: nn.Module) -> bool:
@@ -172,7 +155,7 @@ def _obstacle_to_linear(model: nn.Module) -> str | None:
     if not hands_on and "features_only" not in inspect.signature(module.forward).parameters:
         return f"{type(module).__name__}.forward has no features_only"
     # only these two look at which weights take part in forward; a tied one does
-    tied = projection.weight is getattr(decoder.embed_tokens, "weight", None)
+    tied = projection.weight is getattr(getattr(decoder, "embed_tokens", None), "weight", None)
     for wrapper in _wrappers(model):
         if type(wrapper).__name__ == "FullyShardedDataParallel":
             return "fully sharded training gathers the weights inside forward only"

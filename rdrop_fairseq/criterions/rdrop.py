@@ -11,6 +11,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
+from fairseq.models.nat import FairseqNATModel
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 from torch import nn
@@ -18,15 +19,15 @@ from torch import nn
 from ..batch import repeat_batch, tiled
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
-from .flags import RDropFlags, described
+from .flags import RDropFlags
 from .interval import log_rdrop_updates
 from .model import (
     adaptive_softmax_of,
     choose_impl,
-    logits_like,
+    logits_of,
     may_overwrite,
     needs_sorted_lengths,
-    require_tokens,
+    require_one_distribution_a_token,
     unwrapped,
 )
 from .training import RDropTraining, Result
@@ -74,7 +75,8 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         if impl == "linear":
             output = model(**net_input, features_only=True)[0]
         else:
-            output = logits_like(target, model, model(**net_input), passes)
+            output = logits_of(model, model(**net_input))
+            require_one_distribution_a_token(output, target, passes, model)
         if interleave:
             output = tiled(output, passes)
 
@@ -108,22 +110,25 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
-        if self.report_accuracy:
+        if result.n_correct is not None:
             logging_output["n_correct"] = result.n_correct / passes
             logging_output["total"] = target.ne(self.padding_idx).sum()
         return result.objective, sample_size, logging_output
 
     def look_at(self, model: nn.Module) -> None:
-        require_tokens(model)
+        if isinstance(unwrapped(model), FairseqNATModel):
+            raise UsageError(
+                f"--criterion rdrop cannot train {type(unwrapped(model)).__name__}, which is not "
+                "autoregressive: its loss is one of edits and lengths, take --criterion nat_loss"
+            )
         if adaptive_softmax_of(model) is not None:
             raise UsageError(
                 "--criterion rdrop needs a distribution over all symbols at once, and this model "
                 "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
                 "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
             )
-        settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
         impl, reason = choose_impl(model, self.rdrop_impl)
-        logger.info(f"{settings}; impl {impl} ({reason})")
+        logger.info(f"{self.described(model)}; impl {impl} ({reason})")
         if self.rdrop_impl == "linear":
             # it can be had. When fairseq looks for a NaN, it hooks into every module, and the
             # loss must not refuse that step

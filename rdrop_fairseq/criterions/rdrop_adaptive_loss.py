@@ -14,7 +14,7 @@ from torch import nn
 from ..batch import repeat_batch
 from ..errors import UsageError
 from ..loss import adaptive_rdrop_loss
-from .flags import RDropFlags, described
+from .flags import RDropFlags
 from .model import adaptive_softmax_of, unwrapped
 from .rdrop import RDropCriterion
 from .training import RDropTraining, Result
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RDropAdaptiveLossConfig(RDropFlags, AdaptiveLossConfig):
-    rdrop_adaptive_kl: ChoiceEnum(["exact", "target"]) = field(
+    rdrop_adaptive_kl: ChoiceEnum(["exact", "target"]) = field(  # type: ignore[valid-type]
         default="exact",
         metadata={
             "help": "exact: the KL of the whole distribution, for which every tail is computed "
@@ -97,7 +97,7 @@ class RDropAdaptiveLoss(RDropTraining, AdaptiveLoss):
         return loss, sample_size, logging_output
 
     def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
-        adaptive_softmax = adaptive_softmax_of(model)
+        adaptive_softmax: Any = adaptive_softmax_of(model)
         passes, target = self.rdrop_passes, sample["target"]
         features = model(**repeat_batch(sample["net_input"], passes, target.size(0)))[0]
         result = adaptive_rdrop_loss(
@@ -126,7 +126,7 @@ class RDropAdaptiveLoss(RDropTraining, AdaptiveLoss):
         return result.objective, sample_size, logging_output
 
     def look_at(self, model: nn.Module) -> None:
-        settings = described(model, self.rdrop_alpha, self.rdrop_passes, self.rdrop_interval.every)
+        settings = self.described(model)
         logger.info(f"{settings}; KL {self.rdrop_adaptive_kl}, impl {self.rdrop_impl}")
 
     @staticmethod

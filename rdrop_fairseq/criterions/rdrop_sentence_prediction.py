@@ -17,13 +17,14 @@ from fairseq.criterions.sentence_prediction import (
 )
 from fairseq.data import Dictionary, data_utils
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from ..batch import repeat_batch
 from ..errors import UsageError
 from ..loss import rdrop_loss
-from .flags import RDropFlags, described
+from .flags import RDropFlags
 from .interval import log_rdrop_updates
 from .training import RDropTraining, Result
 
@@ -50,7 +51,9 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
         impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
         self.set_up(cfg.rdrop_alpha, cfg.rdrop_passes, cfg.rdrop_interval, impl)
 
-    def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
+    def forward_passes(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool
+    ) -> Result:
         passes, batch_size = self.rdrop_passes, sample["target"].size(0)
         logits, _ = model(
             **repeat_batch(sample["net_input"], passes, batch_size),
@@ -63,7 +66,7 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
             objective, task_loss, disagreement = regression_rdrop_loss(
                 logits.view(-1), target, alpha=self.rdrop_alpha, passes=passes
             )
-            logged = {"rdrop_mse": disagreement}
+            logged: dict[str, Any] = {"rdrop_mse": disagreement}
         else:
             objective, task_loss, disagreement, n_correct = rdrop_loss(
                 logits,
@@ -73,7 +76,8 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
                 impl=self.rdrop_impl,
                 with_accuracy=True,
             )
-            logged = {"rdrop_kl": disagreement, "ncorrect": n_correct / passes}
+            logged = {"rdrop_kl": disagreement}
+            logged["ncorrect"] = n_correct / passes  # type: ignore[operator]  # it was asked for
         for name, regularizer in _pruning_regularizers(model):
             # once a pass, as the task's loss: what alpha weighs the KL against stays the same
             objective = objective + passes * regularizer
@@ -94,8 +98,7 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
                 f"{self.classification_head_name!r}: use --arch roberta_base or another that "
                 "has them, and the same --classification-head-name for task and criterion"
             )
-        every = self.rdrop_interval.every
-        logger.info(described(model, self.rdrop_alpha, self.rdrop_passes, every))
+        logger.info(self.described(model))
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
@@ -153,7 +156,7 @@ def regression_rdrop_loss(
     return objective, squared_error.detach(), disagreement.detach()
 
 
-def _pruning_regularizers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _pruning_regularizers(model: BaseFairseqModel) -> Iterator[tuple[str, Tensor]]:
     """What fairseq adds to the loss with --mha-reg-scale-factor and --ffn-reg-scale-factor."""
     args = getattr(model, "args", None)
     if getattr(args, "mha_reg_scale_factor", 0):

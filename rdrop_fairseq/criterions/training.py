@@ -5,6 +5,7 @@ from typing import Any
 from fairseq.criterions import FairseqCriterion
 from torch import Tensor, nn
 
+from ..dropout import require_active_dropout
 from .flags import RDropFlags, check_flags
 from .interval import RDropInterval
 
@@ -64,3 +65,16 @@ class RDropTraining(FairseqCriterion):
     def look_at(self, model: nn.Module) -> None:
         """Before the first training step: can R-Drop do anything for this model?"""
         raise NotImplementedError
+
+    def described(self, model: nn.Module) -> str:
+        """What R-Drop is about to do with ``model``, for the log.
+
+        Raises:
+            UsageError: there is a KL term but no active dropout.
+        """
+        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        if self.rdrop_interval.every > 1:
+            message += f", in one update of every {self.rdrop_interval.every}"
+        if self.rdrop_alpha > 0:
+            message += f", {require_active_dropout(model)}"
+        return message

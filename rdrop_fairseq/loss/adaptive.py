@@ -27,19 +27,26 @@ adaptive_loss happens to have. It draws the tail to compare from the data, the e
 averages over all tails; a tail with few targets is seldom compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 from torch.utils.checkpoint import checkpoint
 
-from .fused import CHUNK_ELSEWHERE, CHUNK_ON_CPU, multiplied
-from .reference import RDropLoss, reference_rdrop_loss, symmetric_kl
+from .fused import (
+    CHUNK_ELSEWHERE,
+    CHUNK_ON_CPU,
+    Settings,
+    link_to,
+    multiplied,
+    once_differentiable,
+    product_dtype,
+)
+from .reference import RDropLoss, symmetric_kl
 
 
 class Layers(NamedTuple):
@@ -68,39 +75,30 @@ def dense_log_probs(clusters: list[Tensor]) -> Tensor:
 
 
 def reference_adaptive_rdrop_loss(
-    features: Tensor,
-    target: Tensor,
-    layers: Layers,
-    *,
-    alpha: float,
-    ignore_index: int | None = None,
-    passes: int = 2,
-    reduction: str = "sum",
-    kl: str = "exact",
+    features: Tensor, target: Tensor, layers: Layers, settings: Settings, kl: str
 ) -> RDropLoss:
-    """The definition: `reference_rdrop_loss` of the dense distribution; see adaptive_rdrop_loss.
+    """The definition, of the dense distribution; see adaptive_rdrop_loss.
 
     Args:
         features: [passes * N, D]
         target: [N]
-        reduction: "sum" or "none".
+    Returns: one value for each target.
     """
     clusters = cluster_log_probs(features, layers)
-    settings = {"ignore_index": ignore_index, "passes": passes, "reduction": reduction}
     dense = dense_log_probs(clusters)
     if kl == "exact":
-        return reference_rdrop_loss(dense, target, alpha=alpha, **settings)
-    head, *tails = (lprobs.unflatten(0, (passes, -1)) for lprobs in clusters)
+        return settings.definition(dense, target)._replace(n_correct=None)
+    head, *tails = (lprobs.unflatten(0, (settings.passes, -1)) for lprobs in clusters)
     divergence = _mean_over_pairs(head)
     for start, end, tail in zip(layers.cutoffs, layers.cutoffs[1:], tails, strict=False):
         outside = (target < start) | (target >= end)
         divergence = divergence + _mean_over_pairs(tail).masked_fill(outside, 0)
-    if ignore_index is not None:
-        divergence = divergence.masked_fill(target.eq(ignore_index), 0)
-    if reduction == "sum":
-        divergence = divergence.sum()
-    ce = reference_rdrop_loss(dense, target, alpha=0.0, **settings)
-    return ce._replace(objective=ce.objective + alpha * divergence, kl=divergence.detach())
+    if settings.ignore_index is not None:
+        divergence = divergence.masked_fill(target.eq(settings.ignore_index), 0)
+    objective, nll_loss, *_ = settings._replace(alpha=0.0).definition(dense, target)
+    if settings.alpha:
+        objective = objective + settings.alpha * divergence
+    return RDropLoss(objective, nll_loss, divergence.detach(), None)
 
 
 def _mean_over_pairs(lprobs: Tensor) -> Tensor:
@@ -113,15 +111,7 @@ def _log_softmax(logits: Tensor) -> Tensor:
 
 
 def fused_adaptive_rdrop_loss(
-    features: Tensor,
-    target: Tensor,
-    layers: Layers,
-    *,
-    alpha: float,
-    passes: int,
-    reduction: str,
-    kl: str,
-    chunk_rows: int | None,
+    features: Tensor, target: Tensor, layers: Layers, settings: Settings, kl: str
 ) -> RDropLoss:
     """The same numbers, a chunk of targets at a time; see adaptive_rdrop_loss.
 
@@ -130,34 +120,30 @@ def fused_adaptive_rdrop_loss(
     is too small to be kept before the loss scale multiplies it: there torch's checkpoint
     visits each chunk once more in backward, which takes about 1.6 times as long.
     """
-    features = features.unflatten(0, (passes, -1))
+    features = features.unflatten(0, (settings.passes, -1))
     if not len(target):  # fairseq's tied head cannot take 0 rows
         nothing = features.sum((0, 2), dtype=torch.promote_types(features.dtype, torch.float32))
-        nothing = nothing.sum() if reduction == "sum" else nothing
         return RDropLoss(nothing, nothing.detach(), nothing.detach(), None)
+    chunk_rows = settings.chunk_rows
     if chunk_rows is None:
         budget = CHUNK_ON_CPU if features.device.type == "cpu" else CHUNK_ELSEWHERE
         # "target" gives a tail its own targets only
         width = layers.cutoffs[-1] if kl == "exact" else layers.cutoffs[0]
-        chunk_rows = max(1, budget // (passes * width))
+        chunk_rows = max(1, budget // (settings.passes * width))
     chunks = [slice(start, start + chunk_rows) for start in range(0, len(target), chunk_rows)]
-    visit = partial(_visit, layers, alpha, kl)
+    visit = partial(_visit, layers, settings.alpha, kl)
 
-    device, dtype = features.device.type, features.dtype
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    if reduction == "sum" and dtype != torch.float16 and torch.is_grad_enabled():
+    in_float16 = product_dtype(features) == torch.float16
+    if settings.reduction != "none" and not in_float16 and torch.is_grad_enabled():
         parameters = nn.ModuleList([layers.head, *layers.tails]).parameters()
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        result = _GradientInForward.apply(visit, chunks, target, features, *trained)
+        inputs = [features, *(parameter for parameter in parameters if parameter.requires_grad)]
+        result = _GradientInForward.apply(link_to(*inputs), visit, chunks, target, *inputs)
     else:
         visited = [
             checkpoint(visit, target[rows], features[:, rows], use_reentrant=False)
             for rows in chunks
         ]
         result = [torch.cat(values) for values in zip(*visited, strict=True)]
-        if reduction == "sum":
-            result = [values.sum() for values in result]
     objective, nll_loss, divergence = result
     return RDropLoss(objective, nll_loss.detach(), divergence.detach(), None)
 
@@ -168,7 +154,8 @@ class _GradientInForward(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        visit: Any,
+        link: Tensor,
+        visit: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
         chunks: list[slice],
         target: Tensor,
         features: Tensor,
@@ -184,22 +171,22 @@ class _GradientInForward(torch.autograd.Function):
                 inputs = features[:, rows].detach().requires_grad_()
                 values = [value.sum() for value in visit(target[rows], inputs)]
                 grads = torch.autograd.grad(values[0], [inputs, *trained], allow_unused=True)
-            visited.append([value.detach() for value in values])
+            visited.append(torch.stack(values).detach())
             grad_features[:, rows] = grads[0]
-            for index, grad in enumerate(grads[1:]):
-                if grad is not None and grad_trained[index] is None:
-                    grad_trained[index] = grad.to(wide(grad.dtype), copy=True)
+            for index, (total, grad) in enumerate(zip(grad_trained, grads[1:], strict=True)):
+                if total is not None and grad is not None:
+                    total += grad
                 elif grad is not None:
-                    grad_trained[index] += grad
-        ctx.save_for_backward(grad_features, *grad_trained)
-        objective, nll_loss, kl = map(sum, zip(*visited, strict=True))
+                    grad_trained[index] = grad.to(wide(grad.dtype), copy=True)
+        ctx.save_for_backward(link, grad_features, *grad_trained)
+        objective, nll_loss, kl = torch.stack(visited).sum(0)
         ctx.mark_non_differentiable(nll_loss, kl)
         return objective, nll_loss, kl
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *multiplied(ctx.saved_tensors, grad_output)
+    def backward(ctx: Any, saved: list, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, None, *multiplied(saved, grad_output)
 
 
 def _visit(
@@ -218,7 +205,7 @@ def _visit(
     first = layers.cutoffs[0]
     head = _lprobs(layers.head, features)
     label = target
-    divergence = _SymmetricKL.apply(head[..., :first] if kl == "exact" else head, None)
+    divergence = _symmetric_kl(head[..., :first] if kl == "exact" else head)
     nll_loss = torch.zeros_like(divergence)
     for index, tail in enumerate(layers.tails):
         start, end = layers.cutoffs[index : index + 2]
@@ -227,16 +214,17 @@ def _visit(
         symbol = (target - start).clamp(0, end - start - 1)  # any for a target that is elsewhere
         if kl == "exact":
             lprobs = _lprobs(tail, features)
-            divergence = divergence + _SymmetricKL.apply(lprobs, head[..., first + index])
+            divergence = divergence + _symmetric_kl(lprobs, head[..., first + index])
             nll_loss = nll_loss - _of(lprobs, symbol).masked_fill(~inside, 0)
         else:
             rows = inside.nonzero().squeeze(-1)
             if len(rows):
                 lprobs = _lprobs(tail, features[:, rows])
-                divergence = divergence.index_add(0, rows, _SymmetricKL.apply(lprobs, None))
+                divergence = divergence.index_add(0, rows, _symmetric_kl(lprobs))
                 nll_loss = nll_loss.index_add(0, rows, -_of(lprobs, symbol[rows]))
     nll_loss = nll_loss - _of(head, label)
-    return nll_loss + alpha * divergence, nll_loss, divergence
+    objective = nll_loss + alpha * divergence if alpha else nll_loss  # not 0 * inf
+    return objective, nll_loss, divergence
 
 
 def _lprobs(module: nn.Module, features: Tensor) -> Tensor:
@@ -249,7 +237,7 @@ def _of(lprobs: Tensor, index: Tensor) -> Tensor:
     return lprobs.gather(-1, index.expand(lprobs.shape[:-1]).unsqueeze(-1)).squeeze(-1).sum(0)
 
 
-class _SymmetricKL(torch.autograd.Function):
+def _symmetric_kl(lprobs: Tensor, prior: Tensor | None = None) -> Tensor:
     """The share of one cluster in the symmetric KL, mean over the pairs of passes.
 
         1/(m (m-1)) sum_{i<j} sum_w (p_i - p_j) (L_i - L_j),    L_i = lprobs_i + prior_i
@@ -262,14 +250,17 @@ class _SymmetricKL(torch.autograd.Function):
         prior: log-probability of the cluster, [m, R]; None for 0.
     Returns: [R]
     """
+    prior = lprobs.new_zeros(lprobs.shape[:-1]) if prior is None else prior
+    return _SymmetricKL.apply(link_to(lprobs, prior), lprobs, prior)
 
+
+class _SymmetricKL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, lprobs: Tensor, prior: Tensor | None) -> Tensor:
+    def forward(ctx: Any, link: Tensor, lprobs: Tensor, prior: Tensor) -> Tensor:
         m = len(lprobs)
-        prior = lprobs.new_zeros(lprobs.shape[:-1]) if prior is None else prior
         probs = (lprobs + prior.unsqueeze(-1)).exp_()
         gradient = torch.zeros_like(lprobs) if any(ctx.needs_input_grad) else None
-        kl = 0.0
+        kl = torch.zeros_like(prior[0])
         for i, j in combinations(range(m), 2):
             log_ratio = lprobs[i] - lprobs[j]
             log_ratio += (prior[i] - prior[j]).unsqueeze(-1)
@@ -277,17 +268,17 @@ class _SymmetricKL(torch.autograd.Function):
             log_ratio.nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
             difference = probs[i] - probs[j]
             with torch.autocast(lprobs.device.type, enabled=False):  # it would round the KL
-                kl = kl + vecdot(difference, log_ratio)
+                kl += vecdot(difference, log_ratio)
             if gradient is not None:
                 gradient[i].addcmul_(probs[i], log_ratio).add_(difference)
                 gradient[j].addcmul_(probs[j], log_ratio, value=-1).sub_(difference)
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(link, gradient)
         return kl / (m * (m - 1))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor | None]:
-        (gradient,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: list, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = saved
         m = len(gradient)
         gradient = gradient * (grad_output / (m * (m - 1))).unsqueeze(-1)
-        return gradient, gradient.sum(-1) if ctx.needs_input_grad[1] else None
+        return None, gradient, gradient.sum(-1) if ctx.needs_input_grad[2] else None

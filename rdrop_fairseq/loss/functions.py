@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
-from .fused import Settings, fused_loss
-from .reference import RDropLoss, reference_rdrop_loss
+from .fused import Settings, fused_loss, product_dtype
+from .reference import RDropLoss
 
 
 def rdrop_loss(
@@ -59,42 +59,17 @@ def rdrop_loss(
             the targets' range is not checked here, which would make the host wait; there
             PyTorch's gather kernel asserts it on the device.
     """
-    _check_settings(alpha, label_smoothing, passes, reduction, chunk_rows)
-    if impl not in ("auto", "fused", "eager"):
-        raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
-    if logits.dim() != target.dim() + 1:
-        raise ValueError(
-            f"logits must have one dimension more than target, got {tuple(logits.shape)} "
-            f"and {tuple(target.shape)}"
-        )
-    _check_rows("logits", logits, target, passes)
-    _check_target(target, logits.size(-1), ignore_index)
-
+    settings = Settings(
+        alpha, label_smoothing, ignore_index, passes, reduction, with_accuracy, chunk_rows, inplace
+    )
+    _check(settings, "logits", logits, target, impl=impl)
     if impl == "eager":
-        result = reference_rdrop_loss(
-            logits,
-            target,
-            alpha=alpha,
-            label_smoothing=label_smoothing,
-            ignore_index=ignore_index,
-            passes=passes,
-            reduction="none" if reduction == "none" else "sum",
-        )
+        result = settings.definition(logits, target)
         if not with_accuracy:
             result = result._replace(n_correct=None)
     else:
-        settings = Settings(
-            alpha=alpha,
-            label_smoothing=label_smoothing,
-            ignore_index=ignore_index,
-            passes=passes,
-            reduction="none" if reduction == "none" else "sum",
-            with_accuracy=with_accuracy,
-            chunk_rows=chunk_rows,
-            inplace=inplace,
-        )
         result = fused_loss(settings, target.flatten(), logits.flatten(0, -2))
-    return _reduced(result, reduction, target, ignore_index)
+    return _reduced(result, settings, target)
 
 
 def linear_rdrop_loss(
@@ -126,44 +101,26 @@ def linear_rdrop_loss(
 
     The other arguments, results and errors are those of `rdrop_loss`.
     """
-    _check_settings(alpha, label_smoothing, passes, reduction, chunk_rows)
-    if features.dim() != target.dim() + 1:
-        raise ValueError(
-            f"features must have one dimension more than target, got {tuple(features.shape)} "
-            f"and {tuple(target.shape)}"
-        )
-    if weight.dim() != 2 or features.size(-1) != weight.size(1):
+    settings = Settings(
+        alpha, label_smoothing, ignore_index, passes, reduction, with_accuracy, chunk_rows
+    )
+    if weight.dim() != 2 or features.shape[-1:] != weight.shape[1:]:
         raise ValueError(
             f"weight must be [V, {features.size(-1)}] for features {tuple(features.shape)}, "
             f"got {tuple(weight.shape)}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must be [{len(weight)}], got {tuple(bias.shape)}")
-    _check_rows("features", features, target, passes)
-    _check_target(target, len(weight), ignore_index)
+    _check(settings, "features", features, target, vocabulary=len(weight))
 
-    device = features.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        features, weight = features.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-
+    features, weight = features.to(product_dtype(features)), weight.to(product_dtype(weight))
+    bias = None if bias is None else bias.to(product_dtype(bias))
     rows, labels, kept = features.flatten(0, -2), target.flatten(), None
-    if ignore_index is not None and device == "cpu":
-        rows, labels, kept = _without_ignored(rows, labels, ignore_index, passes)
-    settings = Settings(
-        alpha=alpha,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index if kept is None else None,
-        passes=passes,
-        reduction="none" if reduction == "none" else "sum",
-        with_accuracy=with_accuracy,
-        chunk_rows=chunk_rows,
-    )
-    result = fused_loss(settings, labels, rows, weight, bias)
-    if reduction == "none" and kept is not None:
-        result = _with_ignored(result, kept, target)
-    return _reduced(result, reduction, target, ignore_index)
+    if features.device.type == "cpu":
+        rows, labels, kept = _without_ignored(settings, rows, labels)
+    to_ignore = ignore_index if kept is None else None
+    result = fused_loss(settings._replace(ignore_index=to_ignore), labels, rows, weight, bias)
+    return _reduced(result, settings, target, kept)
 
 
 def adaptive_rdrop_loss(
@@ -204,9 +161,9 @@ def adaptive_rdrop_loss(
     The other arguments, results and errors are those of `rdrop_loss`, but that there is no
     label smoothing and no n_correct.
     """
-    _check_settings(alpha, 0.0, passes, reduction, chunk_rows)
-    if impl not in ("auto", "fused", "eager"):
-        raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
+    settings = Settings(
+        alpha, ignore_index=ignore_index, passes=passes, reduction=reduction, chunk_rows=chunk_rows
+    )
     if kl not in ("exact", "target"):
         raise ValueError(f"kl must be 'exact' or 'target', got {kl!r}")
     if len(cutoffs) != len(tails) + 1 or list(cutoffs) != sorted(set(cutoffs)):
@@ -214,65 +171,62 @@ def adaptive_rdrop_loss(
             f"cutoffs must be {len(tails) + 1} numbers in ascending order for {len(tails)} tails: "
             f"where each begins, and V; got {list(cutoffs)}"
         )
-    if features.dim() != target.dim() + 1:
-        raise ValueError(
-            f"features must have one dimension more than target, got {tuple(features.shape)} "
-            f"and {tuple(target.shape)}"
-        )
-    _check_rows("features", features, target, passes)
-    _check_target(target, cutoffs[-1], ignore_index)
+    _check(settings, "features", features, target, vocabulary=cutoffs[-1], impl=impl)
 
-    layers = Layers(head, tails, cutoffs)
-    settings = {"alpha": alpha, "passes": passes, "kl": kl}
-    settings["reduction"] = "none" if reduction == "none" else "sum"
+    layers, kept = Layers(head, tails, cutoffs), None
     rows, labels = features.flatten(0, -2), target.flatten()
     if impl == "eager":
-        result = reference_adaptive_rdrop_loss(
-            rows, labels, layers, ignore_index=ignore_index, **settings
-        )
+        result = reference_adaptive_rdrop_loss(rows, labels, layers, settings, kl)
     else:
-        kept = None
-        if ignore_index is not None:
-            rows, labels, kept = _without_ignored(rows, labels, ignore_index, passes)
-        result = fused_adaptive_rdrop_loss(rows, labels, layers, chunk_rows=chunk_rows, **settings)
-        if reduction == "none" and kept is not None:
-            result = _with_ignored(result, kept, target)
-    return _reduced(result._replace(n_correct=None), reduction, target, ignore_index)
+        rows, labels, kept = _without_ignored(settings, rows, labels)
+        result = fused_adaptive_rdrop_loss(rows, labels, layers, settings, kl)
+    return _reduced(result, settings, target, kept)
 
 
 def _without_ignored(
-    rows: Tensor, labels: Tensor, ignore_index: int, passes: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    settings: Settings, rows: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """``rows`` [passes * N, D] and ``labels`` [N] of the targets to keep, and which these are."""
-    kept = labels.ne(ignore_index).nonzero().squeeze(1)
-    return rows.unflatten(0, (passes, -1))[:, kept].flatten(0, 1), labels[kept], kept
-
-
-def _with_ignored(result: RDropLoss, kept: Tensor, target: Tensor) -> RDropLoss:
-    """``result``, one value for each target kept, with zeros for the others."""
-    return RDropLoss(
-        *(
-            value if value is None else value.new_zeros(target.numel()).index_copy(0, kept, value)
-            for value in result
-        )
-    )
+    if settings.ignore_index is None:
+        return rows, labels, None
+    kept = labels.ne(settings.ignore_index).nonzero().squeeze(1)
+    return rows.unflatten(0, (settings.passes, -1))[:, kept].flatten(0, 1), labels[kept], kept
 
 
 def _reduced(
-    result: RDropLoss, reduction: str, target: Tensor, ignore_index: int | None
+    result: RDropLoss, settings: Settings, target: Tensor, kept: Tensor | None = None
 ) -> RDropLoss:
-    """``result``, a sum or one value a target, as ``reduction`` asks for it."""
-    if reduction == "sum":
+    """``result``, sums or one value for each target that was kept, reduced as was asked for."""
+    if settings.reduction == "none":
+        if kept is not None:
+            size = target.numel()
+            result = result.map(lambda v: v.new_zeros(size).index_copy(0, kept, v))
+        return result.map(lambda v: v.view(target.shape))
+    result = result.map(torch.sum)
+    if settings.reduction == "sum":
         return result
-    if reduction == "none":
-        return RDropLoss(*(v if v is None else v.view(target.shape) for v in result))
-    count = target.numel() if ignore_index is None else target.ne(ignore_index).sum()
-    return RDropLoss(*(v if v is None else v / count for v in result))
+    ignored = settings.ignore_index
+    kept_targets = torch.ones_like(target) if ignored is None else target.ne(ignored)
+    count = kept_targets.sum().clamp(min=1)  # of no target: 0, and no gradient
+    return result.map(lambda v: v / count)
 
 
-def _check_settings(
-    alpha: float, label_smoothing: float, passes: int, reduction: str, chunk_rows: int | None
+def _check(
+    settings: Settings,
+    name: str,
+    tensor: Tensor,
+    target: Tensor,
+    *,
+    vocabulary: int | None = None,
+    impl: str = "auto",
 ) -> None:
+    """Raise ValueError unless settings make sense and ``tensor`` is [passes * B, ..., any].
+
+    Args:
+        target: [B, ...]
+        vocabulary: V; None: the size of the last dimension.
+    """
+    alpha, label_smoothing, ignore_index, passes, reduction, _, chunk_rows, _ = settings
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
     if not 0 <= label_smoothing < 1:
@@ -283,20 +237,26 @@ def _check_settings(
         raise ValueError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}")
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
+    if impl not in ("auto", "fused", "eager"):
+        raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
 
-
-def _check_rows(name: str, tensor: Tensor, target: Tensor, passes: int) -> None:
-    """Does ``tensor``, [passes * B, ..., any], hold ``passes`` rows for each target?"""
+    if not target.dim():
+        raise ValueError("target must have at least one dimension, got a scalar")
+    if tensor.dim() != target.dim() + 1:
+        raise ValueError(
+            f"{name} must have one dimension more than target, got {tuple(tensor.shape)} "
+            f"and {tuple(target.shape)}"
+        )
     if tensor.size(0) % passes:
         raise ValueError(f"{name} has {tensor.size(0)} rows, which passes={passes} does not divide")
-    if tensor.shape[:-1] != (passes * target.size(0), *target.shape[1:]):
+    rows = (passes * target.size(0), *target.shape[1:])
+    if tensor.shape[:-1] != rows:
         raise ValueError(
             f"{name} {tuple(tensor.shape)} does not fit target {tuple(target.shape)} and "
-            f"passes={passes}: expected {(passes * target.size(0), *target.shape[1:])} rows"
+            f"passes={passes}: expected {rows} rows"
         )
 
-
-def _check_target(target: Tensor, vocabulary: int, ignore_index: int | None) -> None:
+    vocabulary = tensor.size(-1) if vocabulary is None else vocabulary
     if target.dtype != torch.int64:
         raise ValueError(f"target must be int64, got {target.dtype}")
     if vocabulary < 2:

@@ -28,48 +28,121 @@ A symbol masked with -inf is left out of the label smoothing, whose weights then
 less than 1, and of the KL if it is masked in both passes.
 """
 
+import functools
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 
-from .reference import RDropLoss
+from .reference import RDropLoss, reference_rdrop_loss
 
-# Logits of one pass that are visited at once. On a CPU, they and their scratch copies should
-# stay in the cache; anything else needs enough of them to be busy.
-_BLOCK_ON_CPU, _BLOCK_ELSEWHERE = 2**17, 2**24
+# Numbers that a visit to a block holds at once: for m passes, m (m + 1) tensors as large as the
+# logits of one pass. On a CPU they should stay in the cache; anything else needs enough of them to
+# be busy.
+_BLOCK_ON_CPU, _BLOCK_ELSEWHERE = 6 * 2**17, 6 * 2**24
 # Logits of all passes that the fused projection makes at once: 64 MiB in float32 on a CPU. The
 # larger, the fewer additions to the gradient of the weight, [V, D].
 CHUNK_ON_CPU, CHUNK_ELSEWHERE = 2**24, 2**26
 
 
 class Settings(NamedTuple):
-    """What the loss depends on beside tensors; see rdrop_loss."""
+    """What the losses depend on beside tensors; see rdrop_loss."""
 
     alpha: float
     label_smoothing: float = 0.0
     ignore_index: int | None = None
     passes: int = 2
-    reduction: str = "sum"  # or "none"
+    reduction: str = "sum"
     with_accuracy: bool = False
     chunk_rows: int | None = None
     inplace: bool = False
 
+    def definition(self, logits: Tensor, target: Tensor) -> RDropLoss:
+        """`reference_rdrop_loss`, one value for each target."""
+        return reference_rdrop_loss(
+            logits,
+            target,
+            alpha=self.alpha,
+            label_smoothing=self.label_smoothing,
+            ignore_index=self.ignore_index,
+            passes=self.passes,
+            reduction="none",
+        )
 
-def fused_loss(settings: Settings, target: Tensor, *tensors: Tensor | None) -> RDropLoss:
-    """The loss of (logits,) or of (features, weight, bias).
+
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """What a matrix product of ``tensor`` is computed in: autocast leaves float64 alone."""
+    device = tensor.device.type
+    if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return tensor.dtype
+    return torch.get_autocast_dtype(device)
+
+
+def link_to(*tensors: Tensor | None) -> Tensor:
+    """A scalar that has the graph of ``tensors``, but does not keep their storage."""
+    return torch.stack([t[None][:0].sum() for t in tensors if t is not None]).sum()
+
+
+class _Refusal(torch.autograd.Function):
+    """A gradient as it is, which cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, link: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError(
+            "the gradient of R-Drop's fused loss cannot be differentiated (create_graph=True): "
+            'take rdrop_loss or adaptive_rdrop_loss with impl="eager"'
+        )
+
+
+def once_differentiable(backward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """For the backward of a Function that saves a `link_to` its inputs, and then ``saved``.
+
+    PyTorch's decorator of this name raises only where the gradient that comes in has a graph; with
+    ``create_graph=True`` and none, second derivatives would silently be missing. And this one
+    computes in the tensors' own dtype, though backward be called in an autocast region.
+    """
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple:
+        link, *saved = ctx.saved_tensors
+        with torch.no_grad(), torch.autocast(grad_output.device.type, enabled=False):
+            gradients = backward(ctx, saved, grad_output)
+        if torch.is_grad_enabled():
+            return tuple(g if g is None else _Refusal.apply(g, link) for g in gradients)
+        return gradients
+
+    return wrapped
+
+
+def fused_loss(
+    settings: Settings,
+    target: Tensor,
+    inputs: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> RDropLoss:
+    """The loss of logits, or of linear(features, weight, bias).
 
     Args:
         target: [N]
-        tensors: logits [m * N, V], or features [m * N, D], weight [V, D] and bias [V] or None.
+        inputs: logits [m * N, V]; with a weight, features [m * N, D].
+        weight: [V, D]
+        bias: [V]
+
+    Returns: one value for each target with reduction "none", else the sums.
     """
+    tensors = [inputs, weight, bias]
     if not torch.is_grad_enabled():  # a Function does not see this by itself
-        tensors = tuple(None if tensor is None else tensor.detach() for tensor in tensors)
+        tensors = [None if tensor is None else tensor.detach() for tensor in tensors]
     with torch.autocast(target.device.type, enabled=False):
-        return RDropLoss(*_FusedLoss.apply(settings, target, *tensors))
+        return RDropLoss(*_FusedLoss.apply(link_to(*tensors), settings, target, *tensors))
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -81,120 +154,105 @@ class _FusedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, settings: Settings, target: Tensor, *tensors: Tensor | None) -> tuple:
-        needed = ctx.needs_input_grad[2:]
+    def forward(
+        ctx: Any, link: Tensor, settings: Settings, target: Tensor, *tensors: Any
+    ) -> RDropLoss:
         ctx.settings = settings
-        ctx.early = settings.reduction == "sum" and tensors[0].dtype != torch.float16
-        run = _run_logits if len(tensors) == 1 else _run_linear
-        now = needed if ctx.early else (False,) * len(tensors)
-        result, gradients = run(settings, target, *tensors, needed=now)
-        ctx.save_for_backward(*(gradients if ctx.early else (target, *tensors)))
-        if settings.reduction == "sum":
-            result = [value if value is None else value.sum() for value in result]
+        ctx.early = settings.reduction != "none" and tensors[0].dtype != torch.float16
+        needed = ctx.needs_input_grad[3:] if ctx.early else (False, False, False)
+        result, gradients = _run(settings, target, tensors, needed)
+        ctx.save_for_backward(link, *(gradients if ctx.early else (target, *tensors)))
+        if settings.reduction != "none":
+            result = result.map(torch.sum)
         ctx.mark_non_differentiable(*(value for value in result[1:] if value is not None))
-        return tuple(result)
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, saved: list, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.early:
-            return None, None, *multiplied(ctx.saved_tensors, grad_output)
-        target, *tensors = ctx.saved_tensors
-        run = _run_logits if len(tensors) == 1 else _run_linear
-        factor = grad_output.expand(target.shape)
-        needed = ctx.needs_input_grad[2:]
-        return None, None, *run(ctx.settings, target, *tensors, needed=needed, factor=factor)[1]
+            return None, None, None, *multiplied(saved, grad_output)
+        target, inputs, weight, bias = saved
+        needed, factor = ctx.needs_input_grad[3:], grad_output.expand(target.shape)
+        _, gradients = _run(ctx.settings, target, (inputs, weight, bias), needed, factor)
+        return None, None, None, *gradients
 
 
-def multiplied(gradients: tuple[Tensor | None, ...], factor: Tensor) -> list[Tensor | None]:
+def multiplied(gradients: list[Tensor | None], factor: Tensor) -> list[Tensor | None]:
     """The gradients that forward made, times the one of the objective, a scalar."""
     keep_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
     if keep_graph():  # backward may come again: leave them as they are
         return [g if g is None else g * factor for g in gradients]
     if factor.device.type == "cpu" and factor == 1:  # elsewhere, to ask would make the host wait
-        return list(gradients)
+        return gradients
     return [g if g is None else g.mul_(factor) for g in gradients]
 
 
-Result = list[Tensor | None]  # objective, nll_loss, kl, n_correct, each [N]
-Gradients = list[Tensor | None]  # one for each tensor, None where not needed
-
-
-def _run_logits(
+def _run(
     settings: Settings,
     target: Tensor,
-    logits: Tensor,
-    *,
+    tensors: tuple[Tensor, Tensor | None, Tensor | None],
     needed: tuple[bool, ...],
     factor: Tensor | None = None,
-) -> tuple[Result, Gradients]:
-    """Visit logits [m * N, V]."""
-    gradient = None
-    if any(needed):
-        # Through detach(), autograd sees that the logits are written to: whoever still needs
-        # them for another gradient gets PyTorch's error, not a wrong result.
-        gradient = logits.detach() if settings.inplace else torch.empty_like(logits)
-    split = (settings.passes, -1)
-    out = None if gradient is None else gradient.unflatten(0, split)
-    return _visit(settings, target, logits.unflatten(0, split), out, factor), [gradient]
+) -> tuple[RDropLoss, list[Tensor | None]]:
+    """Visit the logits.
 
+    Args:
+        tensors: inputs, weight and bias; see fused_loss.
+        needed: which of their gradients.
+        factor: [N], what to multiply the rows of the logits' gradient with.
 
-def _run_linear(
-    settings: Settings,
-    target: Tensor,
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    needed: tuple[bool, ...],
-    factor: Tensor | None = None,
-) -> tuple[Result, Gradients]:
-    """Visit the logits of features [m * N, D], made and left behind chunk by chunk."""
+    Returns: one value for each target, and the three gradients, None where not needed.
+    """
+    inputs, weight, bias = tensors
     split = (settings.passes, -1)
-    on_cpu = features.device.type == "cpu"
-    row = settings.passes * len(weight)
-    chunk = settings.chunk_rows or max(1, (CHUNK_ON_CPU if on_cpu else CHUNK_ELSEWHERE) // row)
+    if weight is None:
+        gradient = None
+        if needed[0]:
+            # Through detach(), autograd sees that the logits are written to: whoever still needs
+            # them for another gradient gets PyTorch's error, not a wrong result.
+            gradient = inputs.detach() if settings.inplace else torch.empty_like(inputs)
+        out = None if gradient is None else gradient.unflatten(0, split)
+        result = _visit(settings, target, inputs.unflatten(0, split), out, factor)
+        return result, [gradient, None, None]
+
+    # the logits are made and left behind chunk by chunk
+    budget = CHUNK_ON_CPU if inputs.device.type == "cpu" else CHUNK_ELSEWHERE
+    chunk = settings.chunk_rows or max(1, budget // (settings.passes * len(weight)))
     # added up in float32 at least
-    dtype = torch.promote_types(features.dtype, torch.float32)
-    gradients = [
-        torch.zeros_like(tensor, dtype=dtype) if need else None
-        for tensor, need in zip((features, weight, bias), needed, strict=True)
+    dtype = torch.promote_types(inputs.dtype, torch.float32)
+    grad_inputs, grad_weight, grad_bias = gradients = [
+        torch.zeros_like(tensor, dtype=dtype) if tensor is not None and need else None
+        for tensor, need in zip((inputs, weight, bias), needed, strict=True)
     ]
-    grad_features, grad_weight, grad_bias = gradients
-
     results = []
     # one buffer for all chunks: to get this much memory anew each time costs more than a visit
-    buffer = features.new_empty(min(chunk, len(target)) * settings.passes, len(weight))
+    buffer = inputs.new_empty(min(chunk, len(target)) * settings.passes, len(weight))
     for start in range(0, max(1, len(target)), chunk):
         rows = slice(start, start + chunk)
-        inputs = features.unflatten(0, split)[:, rows].flatten(0, 1)
-        logits = torch.mm(inputs, weight.t(), out=buffer[: len(inputs)])
+        features = inputs.unflatten(0, split)[:, rows].flatten(0, 1)
+        logits = torch.mm(features, weight.t(), out=buffer[: len(features)])
         if bias is not None:
             logits += bias
-        gradient = logits if any(needed) else None  # the one replaces the other
         passes = logits.unflatten(0, split)
-        results.append(
-            _visit(
-                settings,
-                target[rows],
-                passes,
-                None if gradient is None else passes,
-                None if factor is None else factor[rows],
-            )
-        )
-        if grad_features is not None:
-            grad_features.unflatten(0, split)[:, rows] = (gradient @ weight).unflatten(0, split)
+        out = passes if any(needed) else None
+        row_factor = None if factor is None else factor[rows]
+        results.append(_visit(settings, target[rows], passes, out, row_factor))
+        gradient = logits  # which has taken their place
+        if grad_inputs is not None:
+            grad_inputs.unflatten(0, split)[:, rows] = (gradient @ weight).unflatten(0, split)
         if grad_weight is not None and weight.dtype == dtype:
-            grad_weight.addmm_(gradient.t(), inputs)
+            grad_weight.addmm_(gradient.t(), features)
         elif grad_weight is not None:
-            grad_weight += gradient.t() @ inputs
+            grad_weight += gradient.t() @ features
         if grad_bias is not None:
             grad_bias += gradient.sum(0, dtype=dtype)
-    return _concatenate(results), gradients
+    return _concatenated(results), gradients
 
 
-def _concatenate(results: list[Result]) -> Result:
-    return [None if parts[0] is None else torch.cat(parts) for parts in zip(*results, strict=True)]
+def _concatenated(results: list[RDropLoss]) -> RDropLoss:
+    parts = zip(*results, strict=True)
+    return RDropLoss(*(None if p[0] is None else torch.cat(p) for p in parts))  # type: ignore[arg-type]
 
 
 def _visit(
@@ -203,26 +261,20 @@ def _visit(
     logits: Tensor,
     gradient: Tensor | None,
     factor: Tensor | None,
-) -> Result:
+) -> RDropLoss:
     """Visit logits [m, R, V], block by block; see _visit_block."""
-    limit = _BLOCK_ON_CPU if logits.device.type == "cpu" else _BLOCK_ELSEWHERE
-    block = max(1, limit // logits.size(-1))
+    m, _, vocabulary = logits.shape
+    budget = _BLOCK_ON_CPU if logits.device.type == "cpu" else _BLOCK_ELSEWHERE
+    block = max(1, budget // (m * (m + 1) * vocabulary))
     if settings.chunk_rows is not None:
         block = min(block, settings.chunk_rows)
     results = []
     for start in range(0, max(1, len(target)), block):  # no rows are one empty block
         rows = slice(start, start + block)
         out = None if gradient is None else list(gradient[:, rows])
-        results.append(
-            _visit_block(
-                settings,
-                target[rows],
-                list(logits[:, rows]),
-                out,
-                None if factor is None else factor[rows],
-            )
-        )
-    return _concatenate(results)
+        row_factor = None if factor is None else factor[rows]
+        results.append(_visit_block(settings, target[rows], list(logits[:, rows]), out, row_factor))
+    return _concatenated(results)
 
 
 def _visit_block(
@@ -231,7 +283,7 @@ def _visit_block(
     logits: list[Tensor],
     gradient: list[Tensor] | None,
     factor: Tensor | None,
-) -> Result:
+) -> RDropLoss:
     """The loss of a block of rows and, if asked for, its gradient.
 
     Args:
@@ -253,39 +305,40 @@ def _visit_block(
     probs = [lp.exp() for lp in lprobs]
     n_correct = None
     if settings.with_accuracy:
-        n_correct = sum(lp.argmax(-1).eq(target).long() for lp in lprobs)
-    nll_loss = -sum(lp.gather(-1, index) for lp in lprobs).squeeze(-1)
+        n_correct = torch.stack([lp.argmax(-1).eq(target) for lp in lprobs]).sum(0)
+    nll_loss = -torch.cat([lp.gather(-1, index) for lp in lprobs], dim=-1).sum(-1)
     objective = (1 - epsilon - eps_i) * nll_loss
     masked = None
     if epsilon:
-        smooth_loss = -sum(lp.sum(-1) for lp in lprobs)
+        smooth_loss = -torch.stack([lp.sum(-1) for lp in lprobs]).sum(0)
         # on an accelerator, to ask would make the host wait
         if logits[0].device.type != "cpu" or smooth_loss.isposinf().any():
             masked = [lp.isneginf() for lp in lprobs]
-            smooth_loss = -sum(
-                lp.masked_fill(mask, 0).sum(-1) for lp, mask in zip(lprobs, masked, strict=True)
-            )
+            kept = [lp.masked_fill(mask, 0) for lp, mask in zip(lprobs, masked, strict=True)]
+            smooth_loss = -torch.stack([lp.sum(-1) for lp in kept]).sum(0)
         objective = objective + eps_i * smooth_loss
 
     # p_i - p_j and l_i - l_j of all pairs i < j
-    pairs, kl = [], 0.0
+    pairs = []
+    kl = torch.zeros_like(nll_loss)
     for i, j in combinations(range(m), 2):
         log_ratio = lprobs[i] - lprobs[j]
         log_ratio.nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)  # of -inf - -inf
         difference = probs[i] - probs[j]
-        kl = kl + vecdot(difference, log_ratio)
-        pairs.append((i, j, difference, log_ratio))
-    kl = kl / (m * (m - 1))
-    objective = objective + alpha * kl
+        kl += vecdot(difference, log_ratio)
+        if alpha:  # 0 times an infinite KL would be NaN
+            pairs.append((i, j, difference, log_ratio))
+    kl /= m * (m - 1)
+    if alpha:
+        objective = objective + alpha * kl
 
     if gradient is not None:
         gamma = alpha / (m * (m - 1))
         minus_eps = lprobs[0].new_full((), -eps_i)
         for i, p in enumerate(probs):
-            weight = 1.0
+            scale, rest = lprobs[0].new_ones(()), minus_eps
             if masked is not None:
-                weight -= eps_i * masked[i].sum(-1, keepdim=True).to(dtype)
-            scale, rest = weight, minus_eps
+                scale = scale - eps_i * masked[i].sum(-1, keepdim=True).to(dtype)
             for a, b, difference, log_ratio in pairs:
                 if i in (a, b):
                     signed = gamma if i == a else -gamma
@@ -295,7 +348,7 @@ def _visit_block(
                 if i in (a, b):
                     scale = torch.add(scale, log_ratio, alpha=gamma if i == a else -gamma)
             direct = gradient[i].dtype == dtype
-            grad = torch.addcmul(rest, p, scale, out=gradient[i] if direct else scale)
+            grad = torch.addcmul(rest, p, scale, out=gradient[i] if direct else p)
             if masked is not None:
                 grad.masked_fill_(masked[i], 0)
             grad.scatter_add_(-1, index, grad.new_full(index.shape, epsilon + eps_i - 1))
@@ -306,7 +359,5 @@ def _visit_block(
             if not direct:
                 gradient[i].copy_(grad)
 
-    result = [objective, nll_loss, kl, n_correct]
-    if ignored is not None:
-        result = [value if value is None else value.masked_fill(ignored, 0) for value in result]
-    return result
+    result = RDropLoss(objective, nll_loss, kl, n_correct)
+    return result if ignored is None else result.map(lambda value: value.masked_fill(ignored, 0))

@@ -1,5 +1,6 @@
 """The definition of R-Drop's loss (arXiv 2106.14448, equations 2 to 4): short and slow."""
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ class RDropLoss(NamedTuple):
     nll_loss: Tensor  #: -log P(target), without label smoothing, all passes added up
     kl: Tensor  #: symmetric KL divergence, mean over the pairs of passes
     n_correct: Tensor | None  #: how many of the passes have the target as argmax
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "RDropLoss":
+        """``function`` of each value that there is."""
+        objective, nll_loss, kl, n_correct = self
+        n_correct = None if n_correct is None else function(n_correct)
+        return RDropLoss(function(objective), function(nll_loss), function(kl), n_correct)
 
 
 def reference_rdrop_loss(
@@ -64,14 +71,16 @@ def reference_rdrop_loss(
 
     nll_loss = keep(-lprobs.gather(-1, index).squeeze(-1)).sum(0)
     smooth_loss = keep(-lprobs.masked_fill(lprobs.isneginf(), 0).sum(-1)).sum(0)
-    kl = [keep(symmetric_kl(p, q)) for p, q in combinations(lprobs, 2)]
-    kl = torch.stack(kl).mean(0)
+    pairs = [keep(symmetric_kl(p, q)) for p, q in combinations(lprobs, 2)]
+    kl = torch.stack(pairs).mean(0)
     n_correct = (lprobs.argmax(-1).eq(target) & ~ignored).sum(0)
 
     eps_i = label_smoothing / (lprobs.size(-1) - 1)
-    ce = (1 - label_smoothing - eps_i) * nll_loss + eps_i * smooth_loss
-    result = RDropLoss(ce + alpha * kl, nll_loss.detach(), kl.detach(), n_correct)
-    return result if reduction == "none" else RDropLoss(*(values.sum() for values in result))
+    objective = (1 - label_smoothing - eps_i) * nll_loss + eps_i * smooth_loss
+    if alpha:  # 0 times an infinite KL would be NaN
+        objective = objective + alpha * kl
+    result = RDropLoss(objective, nll_loss.detach(), kl.detach(), n_correct)
+    return result if reduction == "none" else result.map(torch.sum)
 
 
 def symmetric_kl(lprobs_p: Tensor, lprobs_q: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """--rdrop-interval k: which updates are R-Drop's, what the others are, what is logged."""
 
 import copy
-from types import SimpleNamespace
+import pickle
 
 import pytest
 import torch
@@ -10,55 +10,18 @@ from rdrop_fairseq.errors import UsageError
 
 from ..conftest import train
 from ..test_command_line import logged
-from .test_rdrop import logged_metrics
+from .test_rdrop import logged_metrics, step
 
 
-class Backward:
-    """What task.train_step asks of an optimizer."""
-
-    @staticmethod
-    def backward(loss: torch.Tensor) -> None:
-        loss.backward()
-
-
-def own_task(built: SimpleNamespace) -> None:
-    """Give ``built``, whose task all tests share, one that the criterion may listen to."""
-    built.task = copy.copy(built.task)
-    task = built.task
-
-    def criterion(name: str, **settings: object) -> torch.nn.Module:
-        from fairseq.criterions import CRITERION_REGISTRY
-
-        return CRITERION_REGISTRY[name](
-            task, **{"sentence_avg": False, "label_smoothing": 0.1, **settings}
-        )
-
-    built.criterion = criterion
-
-
-def update(built, criterion, update_num, **kwargs):
-    """One batch of update ``update_num``, as fairseq's trainer runs it: what it logs, gradients."""
-    built.model.zero_grad()
-    torch.manual_seed(1)
-    loss, sample_size, logging_output = built.task.train_step(
-        sample=built.sample,
-        model=built.model,
-        criterion=criterion,
-        optimizer=Backward(),
-        update_num=update_num,
-        **kwargs,
-    )
-    gradients = {name: p.grad.clone() for name, p in built.model.named_parameters()}
-    return SimpleNamespace(
-        loss=loss, sample_size=sample_size, logged=logging_output, gradients=gradients
-    )
+def update(built, criterion, update_num):
+    """One batch of update ``update_num``: what it logs, gradients."""
+    criterion.rdrop_interval.update_num = update_num
+    return step(criterion, built.model, built.sample)
 
 
 @pytest.fixture
 def built(build):
-    built = build("transformer", "--dropout 0.3")
-    own_task(built)
-    return built
+    return build("transformer", "--dropout 0.3")
 
 
 def test_by_the_number_of_the_update(built) -> None:
@@ -81,11 +44,12 @@ def test_other_updates_are_fairseqs_criterion(built, settings) -> None:
     """To the last bit: loss, gradients and all that is logged."""
     criterion = built.criterion("rdrop", rdrop_interval=2, **settings)
     ours = update(built, criterion, 1)
-    theirs = update(built, built.criterion("label_smoothed_cross_entropy", **settings), 1)
+    plain = built.criterion("label_smoothed_cross_entropy", **settings)
+    theirs = step(plain, built.model, built.sample)
     assert torch.equal(ours.loss, theirs.loss)
     assert ours.sample_size == theirs.sample_size
-    for name, gradient in theirs.gradients.items():
-        assert torch.equal(ours.gradients[name], gradient), name
+    for name, gradient in theirs.grads.items():
+        assert torch.equal(ours.grads[name], gradient), name
     assert ours.logged == {**theirs.logged, "rdrop_sample_size": 0}
 
 
@@ -122,6 +86,25 @@ def test_nobody_told_the_number(built) -> None:
     with pytest.raises(UsageError, match="--rdrop-interval 2 needs the number of the update"):
         criterion(built.model.train(), built.sample)
     criterion(built.model.eval(), built.sample)  # validation needs none
+
+
+def test_task_is_left_alone(built) -> None:
+    """It can be copied and pickled as it could before."""
+    before = dict(vars(built.task))
+    built.criterion("rdrop", rdrop_interval=2)
+    assert vars(built.task) == before
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_is_told_anew(built, copied) -> None:
+    """It does not take the number of an update long past for the present one's."""
+    interval = built.criterion("rdrop", rdrop_interval=2).rdrop_interval
+    interval.update_num = 4
+    with pytest.raises(UsageError, match="needs the number of the update"):
+        copied(interval).is_due()
+    assert interval.is_due()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
+from argparse import Namespace
+from types import SimpleNamespace
+
 import pytest
 import torch
-from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, FairseqEncoderDecoderModel
 from torch import nn
 
 from rdrop_fairseq.criterions.model import choose_impl, logits_of, may_overwrite, unwrapped
@@ -101,8 +104,63 @@ def test_logits_of_a_model_with_its_own_probabilities(build) -> None:
 def test_may_overwrite() -> None:
     x = torch.randn(2, 3, 4, requires_grad=True)
     linear = nn.Linear(4, 5, bias=False)
-    assert may_overwrite(linear(x))
-    assert may_overwrite(nn.Linear(4, 5)(x))
-    assert not may_overwrite(linear(x).tanh())  # needs its result for its gradient
-    assert not may_overwrite(linear(x).log_softmax(-1).view(6, 5))
-    assert not may_overwrite(x)
+    assert may_overwrite(linear(x), linear)
+    assert may_overwrite(nn.Linear(4, 5)(x), linear)
+    assert may_overwrite(linear(x) + torch.randn(5, requires_grad=True), linear)
+    assert not may_overwrite(linear(x).tanh(), linear)  # needs its result for its gradient
+    assert not may_overwrite(linear(x).log_softmax(-1).view(6, 5), linear)
+    assert not may_overwrite(x, linear)
+    for hook in (
+        linear.register_forward_hook(lambda *_: None),
+        nn.modules.module.register_module_forward_hook(lambda *_: None),
+    ):
+        assert not may_overwrite(linear(x), nn.Sequential(linear))
+        hook.remove()
+    assert may_overwrite(linear(x), nn.Sequential(linear))
+
+
+SPEECH = {
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_embed_dim": 16,
+    "decoder_embed_dim": 16,
+}
+SPEECH |= {"input_feat_per_channel": 8, "input_channels": 1, "conv_channels": 16}
+SPEECH |= {
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "conv_version": "s2t_transformer",
+}
+
+
+@pytest.mark.parametrize("arch", ["s2t_transformer", "convtransformer", "roberta", "transformer"])
+def test_log_softmax_of_the_logits(build, arch) -> None:
+    """What the loss takes for logits is what the model normalises, in storage to be reused."""
+    built = build("transformer")
+    task = SimpleNamespace(
+        source_dictionary=built.task.source_dictionary,
+        target_dictionary=built.task.target_dictionary,
+    )
+    args = Namespace(**SPEECH, max_source_positions=200, max_target_positions=200)
+    if arch == "roberta":
+        args = Namespace(max_positions=200, encoder_layers=1, encoder_embed_dim=16)
+        args.encoder_attention_heads, args.encoder_ffn_embed_dim = 2, 16
+        net_input = {"src_tokens": built.sample["target"]}
+    elif arch == "transformer":
+        net_input = built.sample["net_input"]
+    else:
+        previous = built.sample["net_input"]["prev_output_tokens"]
+        lengths = torch.full(previous.shape[:1], 40)
+        net_input = {"src_tokens": torch.randn(len(previous), 40, 8), "src_lengths": lengths}
+        net_input["prev_output_tokens"] = previous
+    if arch == "transformer":
+        model = built.model
+    else:
+        ARCH_CONFIG_REGISTRY[arch](args)
+        model = ARCH_MODEL_REGISTRY[arch].build_model(args, task)
+    output = model(**net_input)
+    logits = logits_of(model, output)
+    assert logits is output[0]
+    assert may_overwrite(logits, model)
+    expected = model.get_normalized_probs(output, log_probs=True)
+    torch.testing.assert_close(logits.log_softmax(-1), expected)

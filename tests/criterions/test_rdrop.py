@@ -9,7 +9,9 @@ import pytest
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.logging import metrics
+from fairseq.models.nat import FairseqNATModel
 from fairseq.nan_detector import NanDetector
+from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import reference_rdrop_loss
@@ -272,16 +274,32 @@ def test_fp16_gradients_reach_the_parameters(build, impl, loss_scale) -> None:
 def test_logits_are_overwritten(build, monkeypatch) -> None:
     """With --rdrop-impl logits the gradient takes the place of the logits."""
     built = build("transformer", "--dropout 0.3")
-    addresses = []
+    addresses, forward = [], built.model.forward
 
-    def watch(module, args, output):
+    def watched(**net_input):
+        output = forward(**net_input)
         addresses.append(output[0].data_ptr())
         output[0].register_hook(lambda gradient: addresses.append(gradient.data_ptr()))
+        return output
 
-    hook = built.model.register_forward_hook(watch)
+    monkeypatch.setattr(built.model, "forward", watched)
     step(built.criterion("rdrop", rdrop_impl="logits"), built.model, built.sample)
-    hook.remove()
     assert addresses[0] == addresses[1]
+
+
+@pytest.mark.parametrize("hooked", ["decoder.output_projection", "decoder", ""])
+def test_logits_that_a_hook_keeps(build, hooked) -> None:
+    """They are not written over: the hook has what plain training would give it."""
+    kept = []
+    for impl in ("logits", "eager", "auto"):
+        built = build("transformer", "--dropout 0.3")
+        built.model.get_submodule(hooked).register_forward_hook(
+            lambda module, args, output: kept.append(output if hooked[8:] else output[0])
+        )
+        step(built.criterion("rdrop", rdrop_impl=impl), built.model, built.sample)
+    torch.testing.assert_close(kept[0], kept[1], rtol=0, atol=0)
+    if kept[2].shape == kept[1].shape:  # not so for the features of the linear path
+        torch.testing.assert_close(kept[2], kept[1], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -338,6 +356,30 @@ def test_tasks_without_target_tokens() -> None:
         create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **settings)
     with pytest.raises(UsageError, match="whose target is a sequence of tokens"):
         create(SimpleNamespace(target_dictionary=None), **settings)
+    with pytest.raises(UsageError, match="use --criterion nat_loss"):
+        create(object.__new__(TranslationLevenshteinTask), **settings)
+
+
+def test_models_that_do_not_predict_token_by_token(build) -> None:
+    """Not autoregressive, or with an output of another length, as for CTC."""
+    built = build("transformer", "--dropout 0.3")
+    criterion = built.criterion("rdrop", rdrop_impl="logits")
+    plain = type(built.model)
+    built.model.__class__ = type("Levenshtein", (FairseqNATModel,), {})
+    with pytest.raises(UsageError, match=r"cannot train Levenshtein, .*--criterion nat_loss"):
+        step(criterion, built.model, built.sample)
+
+    class OfFrames(plain):
+        def forward(self, **net_input):
+            logits, extra = super().forward(**net_input)
+            return logits.transpose(0, 1), extra
+
+    built.model.__class__ = OfFrames
+    size, length = built.sample["target"].shape
+    with pytest.raises(
+        UsageError, match=rf"\({2 * size}, {length}\) \+ .* OfFrames gives \({length}"
+    ):
+        step(criterion, built.model, built.sample)
 
 
 def test_a_tensor_that_is_not_a_batch(build) -> None:

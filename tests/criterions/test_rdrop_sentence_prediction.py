@@ -239,9 +239,29 @@ def test_metrics_are_those_of_the_predictions(built) -> None:
 def test_predictions_are_gathered_not_added_up(built) -> None:
     """Several processes must not add up lists of predictions, as fairseq's criterion would."""
     for flags, of_validation in (("--report-mcc", False), ("", True)):
-        criterion = built(flags).criterion
-        assert criterion.train().logging_outputs_can_be_summed() is True  # holds no predictions
-        assert criterion.eval().logging_outputs_can_be_summed() is of_validation
+        for criterion in (built(flags).criterion, built(flags).plain):
+            assert criterion.train().logging_outputs_can_be_summed() is True  # no predictions
+            assert criterion.eval().logging_outputs_can_be_summed() is of_validation
+
+
+def test_a_last_batch_of_one_rating(built) -> None:
+    """No correlation can be told of one; that of the validation set is that of all batches."""
+    rated = built("--regression-target --report-pearson-and-spearman")
+    with torch.no_grad():
+        whole = rated.criterion.eval()(rated.model.eval(), rated.sample)[2]
+    parts = [
+        {**whole, "pred": whole["pred"][rows], "targ": whole["targ"][rows]}
+        for rows in (slice(7), slice(7, 8))
+    ]
+    for criterion in (rated.criterion, rated.plain):
+        with metrics.aggregate(new_root=True) as valid:
+            for part in parts:
+                with metrics.aggregate() as batch:
+                    type(criterion).reduce_metrics([part])
+                batch.get_smoothed_values()  # as fairseq's trainer does after every batch
+        shown = valid.get_smoothed_values()
+        assert shown["pearson"] == round(100 * pearsonr(whole["pred"], whole["targ"])[0], 1)
+        assert shown["spearman"] == round(100 * spearmanr(whole["pred"], whole["targ"])[0], 1)
 
 
 @pytest.mark.parametrize("flags", ["", "--regression-target"])

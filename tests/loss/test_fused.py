@@ -9,8 +9,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from rdrop_fairseq.loss import RDropLoss, linear_rdrop_loss, rdrop_loss, reference_rdrop_loss
+from rdrop_fairseq.loss import (
+    RDropLoss,
+    adaptive_rdrop_loss,
+    fused,
+    linear_rdrop_loss,
+    rdrop_loss,
+    reference_rdrop_loss,
+)
 
 
 def results_and_grads(
@@ -242,6 +250,154 @@ def test_gradcheck() -> None:
             )
 
 
+def linear_loss(logits: Tensor, target: Tensor, **settings) -> RDropLoss:
+    return linear_rdrop_loss(logits, torch.eye(logits.size(-1)).to(logits), target, **settings)
+
+
+def eager_loss(logits: Tensor, target: Tensor, **settings) -> RDropLoss:
+    return rdrop_loss(logits, target, impl="eager", **settings)
+
+
+def adaptive_loss(logits: Tensor, target: Tensor, **settings) -> RDropLoss:
+    head, tail = torch.nn.Linear(logits.size(-1), 3), torch.nn.Linear(logits.size(-1), 3)
+    layers = (head.to(logits), [tail.to(logits)], [2, 5])
+    return adaptive_rdrop_loss(logits, target, *layers, **settings)
+
+
+def target_loss(logits: Tensor, target: Tensor, **settings) -> RDropLoss:
+    return adaptive_loss(logits, target, kl="target", **settings)
+
+
+def adaptive_eager_loss(logits: Tensor, target: Tensor, **settings) -> RDropLoss:
+    return adaptive_loss(logits, target, impl="eager", **settings)
+
+
+FUSED = [rdrop_loss, linear_loss, adaptive_loss, target_loss]
+EAGER = [eager_loss, adaptive_eager_loss]
+
+
+@pytest.mark.parametrize("loss", FUSED + EAGER)
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+@pytest.mark.parametrize("size", [0, 3])
+def test_no_target_is_left(loss, reduction: str, size: int) -> None:
+    """Exactly 0 to loss and gradient, whatever the logits."""
+    logits = (1e4 * torch.randn(2 * size, 5)).requires_grad_()
+    target = torch.full((size,), 1)
+    result = loss(logits, target, alpha=5.0, ignore_index=1, reduction=reduction)
+    (gradient,) = torch.autograd.grad(result.objective.sum(), logits)
+    assert not gradient.any()
+    assert not any(value.any() for value in result[:3])
+    if not size and loss not in (rdrop_loss, linear_loss):
+        return
+    if not size:  # nor is one ignored
+        assert loss(logits, target, alpha=5.0, reduction=reduction).objective.sum() == 0
+
+
+@pytest.mark.parametrize("loss", [rdrop_loss, eager_loss])
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_alpha_0_where_the_kl_is_infinite(loss, reduction: str, label_smoothing: float) -> None:
+    """A symbol that one pass masks: without the KL term two plain cross-entropies are left."""
+    logits = torch.randn(6, 5, dtype=torch.float64)
+    logits[1, 2] = -torch.inf
+    logits.requires_grad_()
+    target = torch.tensor([0, 1, 4])
+    settings = {"label_smoothing": label_smoothing, "reduction": reduction}
+    result = loss(logits, target, alpha=0.0, **settings)
+    assert result.kl.sum() == torch.inf
+    each = [logits[:3], logits[3:]]
+    alone = [loss(torch.cat([z, z]), target, alpha=0.0, **settings).objective / 2 for z in each]
+    torch.testing.assert_close(result.objective, sum(alone))
+    gradients = [
+        torch.autograd.grad(value.sum(), logits) for value in (result.objective, sum(alone))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("loss", FUSED)
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_second_derivatives_are_refused(loss, reduction: str, dtype: torch.dtype) -> None:
+    """Through whatever way they are asked for: not one is silently missing."""
+    torch.manual_seed(0)
+    leaf, target = torch.randn(6, 5, dtype=dtype, requires_grad=True), torch.tensor([0, 1, 4])
+    logits = leaf * 1
+    torch.manual_seed(1)
+    objective = loss(logits, target, alpha=1.0, reduction=reduction).objective.sum()
+    (expected,) = torch.autograd.grad(objective, logits, retain_graph=True)
+    (gradient,) = torch.autograd.grad(objective, logits, create_graph=True)
+    assert torch.equal(gradient, expected)  # as long as nobody differentiates it
+    penalty = gradient.float().pow(2).sum()
+    refused = pytest.raises(RuntimeError, match=r'cannot be differentiated .* impl="eager"')
+    with refused:
+        torch.autograd.grad(penalty, leaf, retain_graph=True, allow_unused=True)
+    with refused:
+        (objective + penalty).backward()
+
+
+@pytest.mark.parametrize("loss", EAGER)
+def test_second_derivatives_of_the_definition(loss) -> None:
+    logits = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+
+    def objective(logits: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return loss(logits, torch.tensor([0, 1, 4]), alpha=1.0).objective
+
+    assert torch.autograd.gradgradcheck(objective, logits)
+
+
+@pytest.mark.parametrize("loss", FUSED)
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_backward_in_an_autocast_region(loss, reduction: str, dtype: torch.dtype) -> None:
+    """Only the matrix products that autograd itself makes in backward are made in bfloat16."""
+    torch.manual_seed(0)
+    leaf, target = torch.randn(64, 200, dtype=dtype, requires_grad=True), torch.randint(5, (32,))
+    gradients = []
+    for inside in (False, True):
+        torch.manual_seed(1)
+        objective = loss(leaf, target, alpha=5.0, reduction=reduction).objective.sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=inside):
+            gradients += torch.autograd.grad(objective, leaf)
+    products = loss in (adaptive_loss, target_loss) and (
+        reduction == "none" or dtype == torch.float16
+    )
+    error = (gradients[1] - gradients[0]).float().norm() / gradients[0].float().norm()
+    assert error <= (torch.finfo(torch.bfloat16).eps if products else 0)
+
+
+@pytest.mark.parametrize("loss", FUSED)
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_float64_under_autocast(loss, reduction: str) -> None:
+    """It stays float64, as in F.linear."""
+    torch.manual_seed(0)
+    logits, target = torch.randn(8, 5, dtype=torch.float64), torch.randint(5, (4,))
+    results = []
+    for dtype in (None, torch.bfloat16, torch.float16):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            results.append(loss(logits, target, alpha=5.0, reduction=reduction).objective)
+    torch.testing.assert_close(results, results[:1] * 3, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("passes", [2, 5])
+def test_blocks_of_all_passes_share_one_budget(passes: int, monkeypatch) -> None:
+    """What a visit holds at once does not grow with the number of passes."""
+    vocabulary, rows = 50, 60
+    budget, sizes, visit = 12_000, [], fused._visit_block
+
+    def watched(settings, target, *args):
+        sizes.append(len(target) * vocabulary)
+        return visit(settings, target, *args)
+
+    monkeypatch.setattr(fused, "_BLOCK_ON_CPU", budget)
+    monkeypatch.setattr(fused, "_visit_block", watched)
+    logits = torch.randn(passes * rows, vocabulary)
+    rdrop_loss(logits, torch.randint(vocabulary, (rows,)), alpha=1.0, passes=passes)
+    # two tensors for each pass and two for each pair
+    assert max(sizes) * (2 * passes + passes * (passes - 1)) == budget
+
+
 def test_sequences() -> None:
     """[m * B, T, V] and [B, T]."""
     torch.manual_seed(0)
@@ -415,24 +571,26 @@ def test_no_gradient_is_made_where_none_is_wanted() -> None:
     assert torch.equal(logits, before)
 
 
+class Largest(TorchDispatchMode):
+    """``numel`` of the largest tensor made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.untyped_storage().nbytes() // 4)
+        return result
+
+
 def test_memory_does_not_grow_with_the_logits() -> None:
     """No tensor of linear_rdrop_loss is as large as the logits, forward and backward."""
     rows, vocabulary, width = 400, 3000, 8
-    largest = 0
-
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            nonlocal largest
-            result = func(*args, **(kwargs or {}))
-            for tensor in result if isinstance(result, tuple | list) else [result]:
-                if isinstance(tensor, Tensor):
-                    largest = max(largest, tensor.untyped_storage().nbytes() // 4)
-            return result
-
     x = torch.randn(2 * rows, width, requires_grad=True)
     w = torch.randn(vocabulary, width, requires_grad=True)
-    with Watch():
+    with Largest() as largest:
         linear_rdrop_loss(
             x, w, torch.randint(vocabulary, (rows,)), alpha=5, chunk_rows=10
         ).objective.backward()
-    assert 2 * 10 * vocabulary <= largest < 2 * rows * vocabulary / 10
+    assert 2 * 10 * vocabulary <= largest.numel < 2 * rows * vocabulary / 10
