@@ -82,12 +82,16 @@ def tracked(*paths: str) -> list[Path]:
 
 
 def run(
-    command: Sequence[Any], check: bool = True, **kwargs: Any
+    command: Sequence[Any], check: bool = True, real: bool = False, **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a user would, from the checkout unless ``cwd`` is given."""
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    """Run a command line as a user would, from the checkout unless ``cwd`` is given.
+
+    ``real``: not forked, see fork_server.py; once for each program is enough.
+    """
+    programs = str(BIN) if real else PROGRAMS
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     environment |= {"OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
-    python = f"{STAND_INS}/python"
+    python = sys.executable if real else f"{STAND_INS}/python"
     result = subprocess.run(
         [python if part == sys.executable else str(part) for part in command],
         capture_output=True,

@@ -42,11 +42,11 @@ from typing import Any
 PROGRAMS = (
     "python",
     *("fairseq-train", "fairseq-hydra-train", "fairseq-preprocess", "fairseq-generate"),
-    *("fairseq-interactive", "fairseq-validate", "fairseq-eval-lm", "sacremoses"),
+    *("fairseq-interactive", "fairseq-validate", "fairseq-eval-lm", "sacremoses", "torchrun"),
 )
 # beginnings of variables that a process reads once, and what the server may differ in
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA_", "LD_")
-APPLIED_LATER = ("PYTHONPATH", "PYTHONWARNINGS")
+APPLIED_LATER = ("PYTHONPATH", "PYTHONWARNINGS", "TORCHELASTIC_", "TORCH_NCCL_")
 IMPORTED = (
     # torch.optim imports _dynamo with the first optimizer
     *(
@@ -102,7 +102,8 @@ status = json.loads(answer)
 if status is None:
     start_for_real()
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if status != -signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 os._exit(status)
 '''
@@ -192,12 +193,14 @@ def serve(listener: socket.socket) -> None:
 def import_all() -> frozenset[str]:
     """Import what is slow. Returns: the names of the modules that a PYTHONPATH must not hide."""
     filters = warnings.filters[:]
+    folder = sys.path.pop(0)  # fairseq tries an import of "examples": not the one beside this file
     for name in IMPORTED:
         with contextlib.suppress(ImportError):
             import_module(name)
         # as before: an import of fairseq sets up the root logger, for all that is logged
         logging.root.handlers[:] = []
         logging.root.setLevel(logging.WARNING)
+    sys.path.insert(0, folder)
     warnings.filters[:] = filters  # type: ignore[index]
     with warnings.catch_warnings(action="ignore"):
         # hydra's parser remembers what it has learnt of its grammar
@@ -250,7 +253,7 @@ def differs(
         own: the server's environment as it started, and as the imports left it.
     """
     for name in set().union(asked, *own):
-        read_at_start = name.startswith(READ_AT_START) and name not in APPLIED_LATER
+        read_at_start = name.startswith(READ_AT_START) and not name.startswith(APPLIED_LATER)
         if read_at_start and asked.get(name) not in [environment.get(name) for environment in own]:
             return True
     folders = filter(None, asked.get("PYTHONPATH", "").split(os.pathsep))

@@ -37,6 +37,7 @@ def test_interrupted_equals_uninterrupted(data, trained, tmp_path) -> None:
         *(data, tmp_path, "--max-update", "8", "--report-accuracy", "--update-freq", "2"),
         *("--eval-bleu", "--eval-bleu-remove-bpe", "sentencepiece"),
         *("--eval-bleu-args", '{"beam": 2, "max_len_b": 20}'),
+        real=True,
     )
     assert "Loaded checkpoint" in result.stdout
     ends = [torch.load(folder / "checkpoint_last.pt") for folder in (whole, tmp_path)]
@@ -53,13 +54,15 @@ def test_generate_interactive_validate(data, trained) -> None:
     checkpoint = trained[0] / "checkpoint_last.pt"
     common = [data / "bin", *USER_DIR, "--path", checkpoint, "--cpu", "--beam", "2"]
     common += ["--post-process", "sentencepiece", "--max-len-b", "20"]
-    generated = run(["fairseq-generate", *common, *PAIR, "--max-tokens", "1000"])
+    generated = run(["fairseq-generate", *common, *PAIR, "--max-tokens", "1000"], real=True)
     assert len(re.findall(r"^H-\d+\t", generated.stdout, re.M)) == 40
     (data / "three.es").write_text("".join((data / "test.es").open().readlines()[:3]))
-    translated = run(["fairseq-interactive", *common, *PAIR, "--input", data / "three.es"])
+    translated = run(
+        ["fairseq-interactive", *common, *PAIR, "--input", data / "three.es"], real=True
+    )
     assert len(re.findall(r"^H-\d+\t", translated.stdout, re.M)) == 3
     command = ["fairseq-validate", data / "bin", *USER_DIR, "--path", checkpoint, "--cpu"]
-    validated = run([*command, "--task", "translation", *PAIR, "--max-tokens", "1000"])
+    validated = run([*command, "--task", "translation", *PAIR, "--max-tokens", "1000"], real=True)
     nll = re.search(r"nll_loss ([\d.]+)", validated.stdout + validated.stderr)
     assert 6 < float(nll[1]) < 12
 
@@ -87,7 +90,7 @@ def test_language_model(data, tmp_path) -> None:
     assert float(logged(result, "train")[0]["train_rdrop_kl"]) > 0
     command = ["fairseq-eval-lm", data / "lm", *USER_DIR, "--path", tmp_path / "checkpoint_last.pt"]
     command += ["--sample-break-mode", "eos", "--tokens-per-sample", "128", "--cpu"]
-    evaluated = run([*command, "--gen-subset", "valid", "--max-tokens", "1000"])
+    evaluated = run([*command, "--gen-subset", "valid", "--max-tokens", "1000"], real=True)
     assert "Perplexity" in evaluated.stdout + evaluated.stderr
 
 
@@ -126,7 +129,7 @@ model:
 """
     )
     command = ["fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "tiny"]
-    result = run([*command, f"hydra.run.dir={tmp_path}"])
+    result = run([*command, f"hydra.run.dir={tmp_path}"], real=True)
     text = result.stdout + result.stderr + (tmp_path / "hydra_train.log").read_text()
     assert "R-Drop: 3 passes, alpha 5, " in text
     assert "impl logits" in text

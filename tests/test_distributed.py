@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import rdrop_fairseq  # noqa: F401  (registers the criterion)
 
-from .conftest import ARCHS, BIN, PAIR, ROBERTA, ROOT, run
+from .conftest import ARCHS, PAIR, ROBERTA, ROOT, run
 
 UPDATES = 10
 MAX_TOKENS = 2200
@@ -109,7 +109,7 @@ def test_shards_are_uneven(build) -> None:
 
 def test_no_c10d(data, one_process, tmp_path) -> None:
     command = ["torchrun", "--nproc_per_node", "2", "--rdzv-backend", "c10d"]
-    command += ["--rdzv-endpoint", "localhost:0", "--no-python", BIN / "fairseq-train"]
+    command += ["--rdzv-endpoint", "localhost:0", "--no-python", "fairseq-train"]
     model = ("transformer", "auto")  # tied, hence linear
     command += [*training(data, tmp_path, *model), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
     command += ["--cpu", "--distributed-backend", "gloo", "--ddp-backend", "no_c10d"]

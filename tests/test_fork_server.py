@@ -8,7 +8,7 @@ import sys
 import pytest
 import sklearn.metrics  # noqa: F401  (sets KMP_INIT_AT_FORK, as some tests' imports do)
 
-from .conftest import STAND_INS, run
+from .conftest import ROOT, STAND_INS, run
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("RDROP_TEST_FORK") == "0", reason="every program is started for real"
@@ -39,6 +39,7 @@ def test_hidden_modules(tmp_path) -> None:
     assert not is_forked(PYTHONPATH=str(tmp_path))
     (tmp_path / "numpy.py").rename(tmp_path / "rdrop_other.py")
     assert is_forked(PYTHONPATH=str(tmp_path))
+    assert is_forked(PYTHONPATH=str(ROOT))
 
 
 def test_arguments_streams_folder_and_status(tmp_path) -> None:
@@ -57,3 +58,8 @@ def test_signals_reach_the_program(number) -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.wait() == -number
+
+
+def test_killed() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL

@@ -123,16 +123,16 @@ def test_wrong_corpora(raw, tmp_path) -> None:
     assert "are empty" in split(raw, tmp_path / "out", check=False).stderr
 
 
-def script(name: str, *arguments: str, check: bool = True, **env: str):
-    return run(["bash", RECIPE / f"{name}.sh", *arguments], env=env, check=check)
+def script(name: str, *arguments: str, check: bool = True, real: bool = False, **env: str):
+    return run(["bash", RECIPE / f"{name}.sh", *arguments], env=env, check=check, real=real)
 
 
 def test_prepare_train_evaluate(raw, tmp_path) -> None:
     """The three verbs with fairseq itself, and each a second time, which does nothing."""
     env = {"RAW_DIR": str(raw), "OUT": str(tmp_path / "out"), "SRC": "es", "TGT": "en", **SIZES}
     env |= {"RUN": "trial", "UPDATES": "2", "BEAM": "1", "ALPHA": "3"}
-    for name in ("prepare", "train", "evaluate"):
-        script(name, **env)
+    for name in ("prepare", "train", "evaluate"):  # train: its CPU time is measured
+        script(name, real=name == "train", **env)
     trial = tmp_path / "out" / "runs" / "trial"
     files = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("*.*"))}
     for name in ("prepare", "train", "evaluate"):
@@ -144,7 +144,7 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
         "evaluate.settings",
     }
     user, system = map(float, (trial / "cpu_seconds").read_text().split())
-    assert user + system > 1  # importing torch alone takes longer
+    assert user + system > 0.1  # importing torch alone takes seconds
     assert '"train_num_updates": "2"' in (trial / "train.log").read_text()
     count = len((tmp_path / "out" / "text" / "test.en").read_text().splitlines())
     for which in ("best", "last"):
