@@ -13,7 +13,6 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from fairseq.models.nat import FairseqNATModel
 from fairseq.tasks import FairseqTask
-from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 from torch import nn
 
 from ..batch import repeat_batch, tiled
@@ -152,9 +151,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
 def _check_task(task: FairseqTask) -> None:
     """Raise UsageError if ``task`` has no target tokens."""
     name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
-    if isinstance(task, TranslationLevenshteinTask):
-        instead = "--criterion nat_loss (its models are not autoregressive)"
-    elif hasattr(task, "label_dictionary"):
+    if hasattr(task, "label_dictionary"):
         instead = "--criterion rdrop_sentence_prediction"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"

@@ -11,7 +11,6 @@ from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.logging import metrics
 from fairseq.models.nat import FairseqNATModel
 from fairseq.nan_detector import NanDetector
-from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import reference_rdrop_loss
@@ -356,8 +355,6 @@ def test_tasks_without_target_tokens() -> None:
         create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **settings)
     with pytest.raises(UsageError, match="whose target is a sequence of tokens"):
         create(SimpleNamespace(target_dictionary=None), **settings)
-    with pytest.raises(UsageError, match="use --criterion nat_loss"):
-        create(object.__new__(TranslationLevenshteinTask), **settings)
 
 
 def test_models_that_do_not_predict_token_by_token(build) -> None:
