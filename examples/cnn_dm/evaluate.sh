@@ -88,11 +88,14 @@ python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --decode "$D
 rm "$DIR/hyp.bpe"
 cp "$OUT/raw/test.target" "$DIR/ref.txt"
 
+sentences=()
+[[ ! -f $OUT/raw/test.sentences ]] || sentences=(--sentences "$OUT/raw/test.sentences")
 echo "first $lead sentence(s) of each document:"
 python "$here/sentences.py" --lead "$lead" "$OUT/raw/test.source" "$DIR/lead.txt"
-python "$here/score_rouge.py" --hypothesis "$DIR/lead.txt" --reference "$DIR/ref.txt" --json "$DIR/lead.json"
+python "$here/score_rouge.py" --hypothesis "$DIR/lead.txt" --reference "$DIR/ref.txt" \
+  "${sentences[@]}" --json "$DIR/lead.json"
 echo "$checkpoint:"
 python "$here/score_rouge.py" --hypothesis "$DIR/hyp.txt" --reference "$DIR/ref.txt" \
-  --json "$DIR/rouge.json" ${BASELINE:+--baseline "$BASELINE"}
+  "${sentences[@]}" --json "$DIR/rouge.json" ${BASELINE:+--baseline "$BASELINE"}
 echo "not comparable to the last decimals with published scores, which are by files2rouge on" \
   "PTB-tokenised text (README, ROUGE)"

@@ -49,6 +49,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         val=verse_pairs("valid", 8),
         test=[("", "A summary of nothing."), *verse_pairs("test", 10)],
     )
+    summaries = (folder / "test.target").read_text()
+    (folder / "test.sentences").write_text(summaries.replace(" of nothing", "\tof nothing"))
     documents = folder / "test.source"
     documents.write_text(documents.read_text().removesuffix("\n"))  # as some editors leave it
     return folder
@@ -85,6 +87,7 @@ def test_small_from_text_to_rouge(raw, tmp_path) -> None:
     assert leads[1] == re.split(r"(?<=[.!?]) ", verse_pairs("test", 1)[0][0])[0]
     report = json.loads((out / "rouge.json").read_text())
     assert report["how"]["summaries"] == 11
+    assert report["how"]["sentences"].endswith("; of references: a highlight")
     assert report["difference_to_baseline"]["ROUGE-1"]["high"] < 0  # it is the reference
     assert f"ROUGE-1 {report['ROUGE-1']['f']:.2f} [" in first.stdout
     assert first.stderr.count("summarising part") == 2
@@ -334,6 +337,7 @@ def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest
         ("empty summary", "val.target has 2 empty summaries, the first in line 3: remove"),
         ("empty file", "test.source is empty: at least one pair"),
         ("latin-1", "train.source is not UTF-8 at byte 0"),
+        ("sentences", "test.sentences, line 2 must be the reference with a tab"),
     ],
 )
 def test_wrong_pairs(raw, tmp_path, case, message) -> None:
@@ -348,6 +352,10 @@ def test_wrong_pairs(raw, tmp_path, case, message) -> None:
         lines = (folder / "val.target").read_text().splitlines()
         lines[2] = lines[5] = " "
         (folder / "val.target").write_text("\n".join(lines) + "\n")
+    elif case == "sentences":
+        lines = (folder / "test.target").read_text().splitlines()
+        lines[1] += "\tMore."
+        (folder / "test.sentences").write_text("\n".join(lines) + "\n")
     else:
         (folder / "train.source").write_bytes(b"\xe9\n" * 60)
     result = script("prepare", SMALL=1, RAW_DIR=folder, OUT=tmp_path / "out", check=False)
