@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, data_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.bart import BARTModel
 
@@ -188,7 +188,7 @@ def test_fine_tunes_a_published_checkpoint(bart, prepared, tmp_path) -> None:
 
 
 def test_forced_bos_is_what_barts_interface_does(bart, prepared, tmp_path) -> None:
-    """FORCE_BOS=1 gives the pieces of fairseq's BARTModel.generate, which summarize.py calls.
+    """FORCE_BOS=1 has documents and pieces of fairseq's BARTModel, which summarize.py calls.
 
     Without, others: what a model begins with is part of what it goes on from.
     """
@@ -214,7 +214,10 @@ def test_forced_bos_is_what_barts_interface_does(bart, prepared, tmp_path) -> No
     documents = (prepared / "raw" / "test.source").read_text().split("\n")
     arguments = {"beam": 2, "lenpen": 2.0, "max_len_b": 12, "min_len": 3, "no_repeat_ngram_size": 3}
     dictionary = interface.task.source_dictionary
+    source = str(tmp_path / "test-bos" / "bin" / "test.source-target.source")
+    source = data_utils.load_indexed_dataset(source, dictionary)
     for number, document in enumerate(documents[:4]):
+        assert torch.equal(source[number].long(), interface.encode(document))
         ((best, *_),) = interface.generate([interface.encode(document)], **arguments)
         assert best["tokens"][0] == dictionary.bos()
         assert found[1][number] == dictionary.string(best["tokens"]).split(), number
