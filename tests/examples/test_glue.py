@@ -527,6 +527,22 @@ def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
     assert "was made with another dictionary" in result.stderr
 
 
+def test_bert_without_segments_is_refused(recipe, roberta, tmp_path) -> None:
+    """What convert_roberta.py of version 0.2 wrote: pairs would be read wrongly."""
+    as_if_prepared(tmp_path, roberta, "RTE")
+    state = torch.load(roberta / "model.pt", weights_only=False)
+    state["args"].arch = "bert"
+    old = tmp_path / roberta.name
+    old.mkdir()
+    torch.save(state, old / "model.pt")
+    (old / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    result = recipe("train", "RTE", check=False, ROBERTA_PATH=str(old / "model.pt"))
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "was converted by an older version" in line
+    assert "convert it again" in line
+
+
 def own(tmp_path, **splits) -> Path:
     for split, rows in splits.items():
         lines = ["\t".join(row) for row in rows]
