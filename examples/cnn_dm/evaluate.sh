@@ -84,9 +84,8 @@ if ((FORCE_BOS)); then
     [[ -f $OUT/bpe/test.source ]] || die "no such file: $OUT/bpe/test.source: run prepare.sh"
     sed 's/^/<s> /' "$OUT/bpe/test.source" >"$DIR/bos.source"
     sed 's/.*/<s>/' "$OUT/bpe/test.source" >"$DIR/bos.target"
-    preprocess "$data.tmp" "$DIR/preprocess.log" --source-lang source --target-lang target \
+    preprocess "$data" "$DIR/preprocess.log" --source-lang source --target-lang target \
       --srcdict "$OUT/bin/dict.source.txt" --tgtdict "$OUT/bin/dict.target.txt" --testpref "$DIR/bos"
-    mv "$data.tmp" "$data"
     rm "$DIR"/bos.{source,target}
   fi
 fi
