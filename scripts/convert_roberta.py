@@ -4,8 +4,8 @@
 
 Reads config.json, the weights (model.safetensors) and the tokenizer of HF_FOLDER; writes
 OUT/model.pt, OUT/dict.txt and, for BERT, OUT/tokenizer.json (RoBERTa's is GPT-2's BPE). Both
-models then read the same sentences: unless the final hidden states agree to 1e-4, there is
-an error and no OUT.
+models then read the same sentences, alone and in pairs: unless the final hidden states agree
+to 1e-4, there is an error and no OUT.
 """
 
 import argparse
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import torch
 from fairseq.data import Dictionary
+from fairseq.models import ARCH_MODEL_REGISTRY
 from torch import Tensor, nn
 
 import rdrop_fairseq  # noqa: F401  (registers --arch bert)
-from rdrop_fairseq.bert import BertModel
+from rdrop_fairseq.bert import SEGMENT
 from rdrop_fairseq.errors import UsageError
 
 sys.path.insert(0, str(Path(__file__).parent / "corpus"))
@@ -74,7 +75,8 @@ def main() -> None:
 
     has_lm_head = not any(key.startswith(("lm_head", "cls")) for key in loaded["missing_keys"])
     model_args = fairseq_args(config)
-    ours = BertModel.build_model(model_args, _TaskWith(dictionary))
+    model = ARCH_MODEL_REGISTRY[model_args.arch]
+    ours = model.build_model(model_args, _TaskWith(dictionary))
     ours.load_state_dict(converted(theirs, ours.state_dict(), vocabulary.rows, has_lm_head))
     difference = largest_difference(theirs, ours, tokenizer, vocabulary, sentences)
 
@@ -107,8 +109,8 @@ def main() -> None:
     if not has_lm_head:
         print("it has no masked-LM head: fairseq's is random, which fine-tuning does not use")
     print(
-        f"final hidden states of {len(sentences)} sentences differ by at most {difference:.1e} "
-        f"from those of transformers {transformers.__version__}"
+        f"final hidden states of {len(sentences)} sentences and as many pairs differ by at most "
+        f"{difference:.1e} from those of transformers {transformers.__version__}"
     )
 
 
@@ -196,7 +198,8 @@ def fairseq_args(config: Any) -> argparse.Namespace:
     reserved = 2 if config.model_type == "roberta" else 0  # positions before the first
     eps = config.layer_norm_eps
     return argparse.Namespace(
-        arch="roberta" if eps == _ROBERTA_EPS else "bert",
+        # --arch bert has segments, too, which RoBERTa has not
+        arch="roberta" if config.model_type == "roberta" and eps == _ROBERTA_EPS else "bert",
         task="masked_lm",
         encoder_layers=config.num_hidden_layers,
         encoder_embed_dim=config.hidden_size,
@@ -225,10 +228,14 @@ def converted(
     encoder = theirs.base_model
     embeddings, ours = encoder.embeddings, "encoder.sentence_encoder"
     state[f"{ours}.embed_tokens.weight"] = embeddings.word_embeddings.weight[rows]
-    # fairseq has no token types: all tokens are of type 0. Its positions start at 2
+    # of token types, the first is part of the positions, as --arch bert has it. fairseq's
+    # positions start at 2
     length = len(initial[f"{ours}.embed_positions.weight"]) - 2
     positions = embeddings.position_embeddings.weight[-length:]
-    positions = positions + embeddings.token_type_embeddings.weight[0]
+    types = embeddings.token_type_embeddings.weight
+    positions = positions + types[0]
+    if SEGMENT in initial:
+        state[SEGMENT] = types[min(1, len(types) - 1)] - types[0]
     state[f"{ours}.embed_positions.weight"] = nn.functional.pad(positions, (0, 0, 2, 0))
     _copy(state, f"{ours}.layernorm_embedding", embeddings.LayerNorm)
     for index, layer in enumerate(encoder.encoder.layer):
@@ -270,24 +277,29 @@ def largest_difference(
 ) -> float:
     """How far the final hidden states of the two models are apart at most.
 
-    The sentences make one padded batch; padding is left out of the comparison.
+    The sentences make a padded batch, and each with the next one makes another; padding is left
+    out of the comparison.
 
     Raises:
         UsageError: by more than TOLERANCE.
     """
     theirs.eval()
     ours.eval()
-    longest = ours.max_positions()
-    batch = tokenizer(
-        sentences, padding=True, truncation=True, max_length=longest, return_tensors="pt"
-    )
     symbol_of = torch.zeros(max(vocabulary.rows) + 1, dtype=torch.long)
     symbol_of[torch.tensor(vocabulary.rows)] = torch.arange(len(vocabulary.rows))
-    expected = theirs.base_model(
-        batch["input_ids"], attention_mask=batch["attention_mask"]
-    ).last_hidden_state
-    found, _ = ours(symbol_of[batch["input_ids"]], features_only=True)
-    difference = (found - expected)[batch["attention_mask"].bool()].abs().max().item()
+    difference = 0.0
+    for texts in ((sentences,), (sentences, [*sentences[1:], sentences[0]])):
+        batch = tokenizer(
+            *texts,
+            padding=True,
+            truncation=True,
+            max_length=ours.max_positions(),
+            return_tensors="pt",
+        )
+        expected = theirs.base_model(**batch).last_hidden_state
+        found, _ = ours(symbol_of[batch["input_ids"]], features_only=True)
+        apart = (found - expected)[batch["attention_mask"].bool()].abs().max().item()
+        difference = max(difference, apart)
     if not difference <= TOLERANCE:
         raise UsageError(
             f"the converted model differs: hidden states are up to {difference:.1e} apart, more "

@@ -228,7 +228,7 @@ def train_on_rank(rank, folder, model, criterion, batches, find_unused) -> None:
 
 @pytest.mark.parametrize("find_unused", [False, True], ids=["", "find_unused_parameters"])
 @pytest.mark.parametrize("impl", ["linear", "logits", "eager"])
-@pytest.mark.parametrize("arch", ["transformer", "transformer-untied"])
+@pytest.mark.parametrize("arch", ["transformer", "transformer-untied", "bart_base"])
 def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
     """What --ddp-backend c10d, the default on GPUs, is: torch's DistributedDataParallel.
 

@@ -4,10 +4,13 @@
 
 DIR must hold {train,val,test}.{source,target} in UTF-8, as many documents as summaries, and
 no empty summary. A document may be empty: there are such, and test sets must stay whole.
+A test.sentences, if there is one, must be test.target with a tab between sentences.
 """
 
 import sys
 from pathlib import Path
+
+from sentences import kept_sentences
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
 from text_files import InputError, argument_parser, command_line, whole_lines
@@ -41,6 +44,8 @@ def check(folder: Path) -> None:
                 f"{target} has {len(empty)} empty summaries, the first in line "
                 f"{empty[0]}: remove these lines from it and from {source.name}"
             )
+        if split == "test" and (folder / "test.sentences").exists():
+            kept_sentences(folder / "test.sentences", summaries)
         without = sum(not line.strip() for line in documents)
         print(f"{split}: {len(documents)} pairs" + (f", {without} empty documents" * bool(without)))
 

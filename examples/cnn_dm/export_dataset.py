@@ -2,16 +2,26 @@
 
     python examples/cnn_dm/export_dataset.py --dataset cnn_dm --out DIR
 
-DIR gets {train,val,test}.{source,target}: one document or summary a line, runs of white
-space (the newlines between CNN/DailyMail's highlights too) made one space. DIR is complete if
-it exists: it is written under another name and renamed.
+DIR gets {train,val,test}.{source,target}: one document or summary a line, runs of white space
+made one space. For CNN/DailyMail also test.sentences: the summaries with a tab between their
+sentences, the highlights. Its text is mended as README.md says: no mark "(CNN)" before the
+first word, no space before the full stops that the data set's loader adds.
+DIR is complete if it exists: it is written under another name and renamed.
 """
 
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, load_from_hub, new_folder, writing_folder
+from text_files import (  # scripts/corpus/text_files.py
+    argument_parser,
+    command_line,
+    load_from_hub,
+    new_folder,
+    write_lines,
+    writing_folder,
+)
 
 # name, configuration, column of the document, column of the summary
 DATASETS = {
@@ -19,6 +29,33 @@ DATASETS = {
     "xsum": ("EdinburghNLP/xsum", None, "document", "summary"),
 }
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+# the loader ends a line of the story with " ." unless it ends with one of . ! ? ' ` " ) or a
+# closing quotation mark (huggingface/datasets, cnn_dailymail.py, fix_missing_period); the
+# lines of a document are then joined by spaces
+_ADDED_STOP = re.compile(r"(?<=[^\s.!?'`\")\u2019\u201d]) \.(?=\s+[^\s.]|\s*$)")
+_CNN = re.compile(r"\s*\(CNN\)\s*(--)?\s*")
+
+
+def without_added_stops(text: str) -> str:
+    """``text`` with each full stop that the loader added joined to the word before it."""
+    return _ADDED_STOP.sub(".", text)
+
+
+def one_line(text: str) -> str:
+    """``text`` with runs of white space made one space."""
+    return " ".join(text.split())
+
+
+def document_of(article: str) -> str:
+    """An article of CNN/DailyMail, mended."""
+    mark = _CNN.match(article)
+    return one_line(without_added_stops(article[mark.end() :] if mark else article))
+
+
+def sentences_of(highlights: str) -> list[str]:
+    """The highlights, one a line in the data set, as the sentences of a summary."""
+    return [one_line(without_added_stops(line)) for line in highlights.split("\n") if line.strip()]
 
 
 def main() -> None:
@@ -30,12 +67,18 @@ def main() -> None:
     name, configuration, document, summary = DATASETS[args.dataset]
     instead = "give RAW_DIR with {train,val,test}.{source,target}"
     data = load_from_hub(name, configuration, instead)
+    news = args.dataset == "cnn_dm"
     with writing_folder(args.out) as unfinished:
         for split, theirs in SPLITS.items():
-            for side, column in (("source", document), ("target", summary)):
-                with (unfinished / f"{split}.{side}").open("w", encoding="utf-8") as lines:
-                    lines.writelines(" ".join(text.split()) + "\n" for text in data[theirs][column])
-            print(f"{split}: {len(data[theirs])} pairs")
+            texts, summaries = data[theirs][document], data[theirs][summary]
+            write_lines(
+                unfinished / f"{split}.source", map(document_of if news else one_line, texts)
+            )
+            parted = [sentences_of(text) if news else [one_line(text)] for text in summaries]
+            write_lines(unfinished / f"{split}.target", map(" ".join, parted))
+            if news and split == "test":
+                write_lines(unfinished / "test.sentences", map("\t".join, parted))
+            print(f"{split}: {len(texts)} pairs")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --baseline OTHER_HYP
 
 All files hold one summary a line, untokenised. F-measures x 100, Porter stemmer on; for Lsum
-the summaries are parted into sentences by the rule of sentences.py. The intervals are
+the summaries are parted into sentences by the rule of sentences.py, but the references as
+--sentences says, if it is given: REF with a tab between sentences. The intervals are
 rouge-score's bootstrap over the summaries. With --baseline, the difference to another
 system is bootstrapped, pair by pair. ROUGE varies by implementation: the JSON says how it was
 computed.
@@ -20,7 +21,7 @@ import nltk
 import numpy
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.scoring import BootstrapAggregator, Score
-from sentences import RULE, split_sentences
+from sentences import RULE, kept_sentences, split_sentences
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
@@ -30,12 +31,12 @@ METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap
 
 
-def score_each(hypotheses: list[str], references: list[str]) -> list[dict[str, Score]]:
-    """The scores of each summary; an empty hypothesis scores 0."""
+def score_each(hypotheses: list[str], references: list[list[str]]) -> list[dict[str, Score]]:
+    """The scores of each summary against the sentences of its reference; an empty one has 0."""
     scorer = RougeScorer(list(METRICS), use_stemmer=True)
     pairs = zip(references, hypotheses, strict=True)
     return [
-        scorer.score("\n".join(split_sentences(ref)), "\n".join(split_sentences(hyp)))
+        scorer.score("\n".join(ref), "\n".join(split_sentences(hyp)))
         for ref, hyp in tqdm(pairs, total=len(references), unit=" summaries", disable=None)
     ]
 
@@ -74,6 +75,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--hypothesis", type=Path, required=True, help="summaries to score")
     parser.add_argument("--reference", type=Path, required=True, help="reference summaries")
+    parser.add_argument("--sentences", type=Path, help="references with a tab between sentences")
     parser.add_argument("--baseline", type=Path, help="another system's, to compare with")
     parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
     args = parser.parse_args()
@@ -81,13 +83,19 @@ def main() -> None:
     texts = texts_to_score(
         {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
     )
-    scores = score_each(texts["hypothesis"], texts["reference"])
+    if args.sentences:
+        references = kept_sentences(args.sentences, texts["reference"])
+        rule = f"{RULE}; of references: a highlight"
+    else:
+        references = [split_sentences(text) for text in texts["reference"]]
+        rule = RULE
+    scores = score_each(texts["hypothesis"], references)
     how = {
         "implementation": f"rouge-score {version('rouge-score')}, nltk {nltk.__version__}",
         "measure": "F-measure x 100, mean over summaries",
         "stemmer": "Porter (use_stemmer=True)",
         "tokenisation": "rouge-score's: lower case, runs of a-z and 0-9",
-        "sentences": RULE,
+        "sentences": rule,
         "interval": f"95%, bootstrap over summaries, {SAMPLES} samples, seed {SEED}",
         "summaries": len(texts["reference"]),
         "sha256": {
@@ -98,7 +106,7 @@ def main() -> None:
     for name in METRICS.values():
         print("{} {f:.2f} [{low:.2f}, {high:.2f}]".format(name, **report[name]))
     if "baseline" in texts:
-        theirs = score_each(texts["baseline"], texts["reference"])
+        theirs = score_each(texts["baseline"], references)
         report["difference_to_baseline"] = bootstrap(differences(scores, theirs))
         for name, values in report["difference_to_baseline"].items():
             print("{} - baseline: {f:+.2f} [{low:+.2f}, {high:+.2f}]".format(name, **values))

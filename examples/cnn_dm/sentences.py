@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, whole_lines, writing
+from text_files import InputError, argument_parser, command_line, whole_lines, writing
 
 RULE = "a sentence ends at white space after . ! or ?"
 
@@ -18,6 +18,24 @@ RULE = "a sentence ends at white space after . ! or ?"
 def split_sentences(text: str) -> list[str]:
     """The sentences of ``text`` by RULE; abbreviations end one too."""
     return re.split(r"(?<=[.!?])\s+", text.strip())
+
+
+def kept_sentences(path: Path, references: list[str]) -> list[list[str]]:
+    """The sentences of each reference, from a file that has a tab between them.
+
+    Raises:
+        InputError: the file does not hold the text of ``references``.
+    """
+    lines = whole_lines(path, "sentences")
+    if len(lines) != len(references):
+        raise InputError(f"{path} has {len(lines)} lines for {len(references)} references")
+    for number, (line, reference) in enumerate(zip(lines, references, strict=True), 1):
+        if line.replace("\t", " ") != reference:
+            raise InputError(
+                f"{path}, line {number} must be the reference with a tab between its sentences: "
+                "export the data set again, or remove the file"
+            )
+    return [line.split("\t") for line in lines]
 
 
 def main() -> None:

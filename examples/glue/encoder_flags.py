@@ -9,11 +9,13 @@ from the checkpoint. --arch is checked against it.
 import argparse
 import pickle
 from argparse import Namespace
+from pathlib import Path
 
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+from rdrop_fairseq.bert import SEGMENT
 from rdrop_fairseq.errors import UsageError
 
 _FLAGS = (
@@ -50,6 +52,12 @@ def encoder_flags(checkpoint: str, arch: str | None = None) -> str:
     if name not in ARCH_CONFIG_REGISTRY or not hasattr(model, "encoder_embed_dim"):
         raise UsageError(f"{checkpoint} has the architecture {name!r}: expected a RoBERTa or bert")
     ARCH_CONFIG_REGISTRY[name](model)
+    if name == "bert" and SEGMENT not in state["model"]:
+        raise UsageError(
+            f"{checkpoint} was converted by an older version, which left out what BERT adds to "
+            "the second sentence of a pair: convert it again (--small: remove "
+            f"{Path(checkpoint).parent} and run prepare.sh)"
+        )
     if arch is not None:
         _check_arch(arch, model, checkpoint)
     flags = {flag: getattr(model, flag) for flag in _FLAGS if hasattr(model, flag)}

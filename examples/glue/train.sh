@@ -10,7 +10,9 @@
 # Settings (environment variables); TASK's are those of the table in README.md:
 #   ROBERTA_PATH   model.pt, beside its dict.txt; needed without --small
 #   CRITERION      rdrop, or baseline: fairseq's sentence_prediction       default: rdrop
-#   ALPHA          weight of R-Drop's KL term (paper: 0.1, 0.5 or 1)       default: 1
+#   ALPHA          weight of R-Drop's KL term (paper: 0.1, 0.5 or 1), or, as 0.5xB, how many
+#                  times the examples in an update: what a KL that is summed over a batch
+#                  weighs beside cross-entropy that is averaged (README)  default: 1
 #   SEED           one seed, or several: "1 2 3"                           default: 1
 #   UPDATES, WARMUP, LR, BATCH (examples in an update)                     default: TASK's
 #   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
@@ -35,18 +37,19 @@ need_encoder
 cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
   die "$data was made with another dictionary than $model_dir/dict.txt: run prepare.sh with this ROBERTA_PATH"
 
-# fairseq's examples/roberta/README.glue.md, whose total updates are ten epochs; learning rate
-# 1e-5 for all as in R-Drop's scripts (fairseq: 2e-5 for RTE and STS-B)
+# the table of R-Drop's huggingface_transformer_src/README.md: fairseq's updates and warm-up
+# (examples/roberta/config/finetuning), learning rate 1e-5 for all (fairseq: 2e-5 for RTE and STS-B),
+# RTE's batch 8 (fairseq: 16)
 case $TASK in #     updates warmup batch
   MNLI) defaults=(123873 7432 32) ;;
   QNLI) defaults=(33112 1986 32) ;;
   QQP) defaults=(113272 28318 32) ;;
-  RTE) defaults=(2036 122 16) ;;
+  RTE) defaults=(2036 122 8) ;;
   SST-2) defaults=(20935 1256 32) ;;
   MRPC) defaults=(2296 137 16) ;;
   CoLA) defaults=(5336 320 16) ;;
   STS-B) defaults=(3598 214 16) ;;
-  *) defaults=(2000 120 16) ;; # as RTE: about ten epochs of 3,000 examples
+  *) defaults=(2000 120 16) ;; # as RTE: ten epochs of 3,000 examples
 esac
 if $small; then
   defaults=(100 6 32)
@@ -75,7 +78,16 @@ NGPU=${NGPU:-1}
 require_positive UPDATES BATCH MAX_SENTENCES MAX_POSITIONS
 require_number WARMUP 0
 require_choice CRITERION rdrop baseline
-require_decimal ALPHA
+[[ $ALPHA =~ ^[0-9]*\.?[0-9]+(xB)?$ ]] ||
+  die "ALPHA must be a number >= 0, or such a number of batches (0.5xB), got '$ALPHA'"
+if [[ $ALPHA == *xB ]]; then
+  [[ -f $data/label/dict.txt ]] ||
+    die "ALPHA is $ALPHA, but $TASK is a regression, whose errors are all averaged alike: give a number"
+  # %.10g: as one would write the product
+  product=$(awk -v alpha="${ALPHA%xB}" -v batch="$BATCH" 'BEGIN { printf "%.10g", alpha * batch }')
+  [[ $CRITERION == baseline ]] || echo "alpha $ALPHA: ${ALPHA%xB} x $BATCH examples = $product"
+  ALPHA=$product
+fi
 for seed in $SEED; do
   [[ $seed =~ ^[0-9]+$ ]] || die "SEED must be whole numbers, got '$SEED'"
 done

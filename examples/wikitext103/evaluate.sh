@@ -5,15 +5,16 @@
 #
 #   CHECKPOINT  default: checkpoint_best.pt of the training with this OUT, MODEL, CRITERION, SEED
 #
-# Writes eval.$SUBSET.log and perplexity.$SUBSET.json beside the checkpoint.
+# Writes eval.$SUBSET.log and perplexity.$SUBSET.json beside the checkpoint; with PROTOCOL=authors
+# for the adaptive model eval.$SUBSET.authors.log and perplexity.$SUBSET.authors.json.
 #
 # Settings (environment variables):
-#   MODEL, CRITERION, SEED, OUT, SAVE_DIR, SMALL   as given to train.sh
+#   MODEL, CRITERION, SEED, OUT, SAVE_DIR, SMALL, PROTOCOL   as given to train.sh
 #   SUBSET             test or valid                           default: test
-#   TOKENS_PER_SAMPLE  tokens that the model sees at once      default: gpt 512, adaptive 3072,
-#                                                              SMALL 128
-#   CONTEXT_WINDOW     how many of them are context only       default: gpt 400, adaptive 2560,
-#                                                              SMALL 96
+#   TOKENS_PER_SAMPLE  tokens that the model sees at once      default: gpt 512, adaptive 3072
+#                                                              (PROTOCOL=authors 512), SMALL 128
+#   CONTEXT_WINDOW     how many of them are context only       default: gpt 400, adaptive 2560
+#                                                              (PROTOCOL=authors 400), SMALL 96
 #   BATCH_SIZE         samples in a batch                      default: 2; SMALL: 32
 #   CPU                1: without a GPU, in float32            default: 0
 set -euo pipefail
@@ -27,7 +28,7 @@ SUBSET=${SUBSET:-test}
 CPU=${CPU:-0}
 if ((SMALL)); then
   TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-128} CONTEXT_WINDOW=${CONTEXT_WINDOW:-96} BATCH_SIZE=${BATCH_SIZE:-32}
-elif [[ $MODEL == gpt ]]; then
+elif [[ $MODEL == gpt || $PROTOCOL == authors ]]; then
   TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-512} CONTEXT_WINDOW=${CONTEXT_WINDOW:-400} BATCH_SIZE=${BATCH_SIZE:-2}
 else
   TOKENS_PER_SAMPLE=${TOKENS_PER_SAMPLE:-3072} CONTEXT_WINDOW=${CONTEXT_WINDOW:-2560} BATCH_SIZE=${BATCH_SIZE:-2}
@@ -47,7 +48,9 @@ require_program fairseq-eval-lm
 device=()
 ((!CPU)) || device=(--cpu)
 folder=$(dirname "$checkpoint")
-log=$folder/eval.$SUBSET.log
+name=$SUBSET
+[[ $PROTOCOL/$MODEL != authors/adaptive ]] || name+=.authors
+log=$folder/eval.$name.log
 fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
   --gen-subset "$SUBSET" --sample-break-mode none --tokens-per-sample "$TOKENS_PER_SAMPLE" \
   --context-window "$CONTEXT_WINDOW" --batch-size "$BATCH_SIZE" --required-batch-size-multiple 1 \
@@ -57,4 +60,4 @@ fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint"
 }
 mv "$log.tmp" "$log"
 python "$here/word_perplexity.py" --log "$log" --text "$OUT/raw/wiki.$SUBSET.tokens" \
-  --json "$folder/perplexity.$SUBSET.json"
+  --json "$folder/perplexity.$name.json"

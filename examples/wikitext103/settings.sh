@@ -6,13 +6,18 @@ SMALL=${SMALL:-0}
 MODEL=${MODEL:-gpt}
 CRITERION=${CRITERION:-rdrop}
 SEED=${SEED:-1}
+PROTOCOL=${PROTOCOL:-recipe}
 require_choice SMALL 0 1
 require_choice MODEL gpt adaptive
 require_choice CRITERION rdrop baseline
 require_number SEED 0
+require_choice PROTOCOL recipe authors
 if ((SMALL)); then
   OUT=${OUT:-$root/runs/austen_small}
 else
   OUT=${OUT:-$root/runs/wikitext103}
 fi
-SAVE_DIR=${SAVE_DIR:-$OUT/$MODEL.$CRITERION.$SEED}
+# their baseline and their gpt model are trained as the recipe's
+authors=
+[[ $PROTOCOL/$MODEL/$CRITERION != authors/adaptive/rdrop ]] || authors=.authors
+SAVE_DIR=${SAVE_DIR:-$OUT/$MODEL.$CRITERION.$SEED$authors}

@@ -8,6 +8,9 @@
 #   MODEL       gpt (transformer_lm_gpt) or adaptive (transformer_lm_wiki103, with adaptive
 #               input and softmax)                          default: gpt
 #   CRITERION   rdrop or baseline                           default: rdrop
+#   PROTOCOL    recipe, or authors: what R-Drop's own scripts have, where it differs: adaptive
+#               with R-Drop 320000 updates, the KL of --rdrop-adaptive-kl target, and a training
+#               that was stopped goes on from checkpoint_best    default: recipe
 #   ALPHA       weight of R-Drop's KL term                  default: 1 (the paper's)
 #   UPDATES     updates of training                         default: gpt 50000, adaptive 286000
 #   LR          peak learning rate                          default: gpt 5e-4, adaptive 1.0
@@ -17,7 +20,8 @@
 #               see scripts/recipe/launch.sh; an update has room for 256,000 tokens (adaptive: 73,728) on any
 #               number of GPUs
 #   OUT         where prepare.sh wrote                      default: runs/wikitext103
-#   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED
+#   SAVE_DIR    where to write                              default: $OUT/$MODEL.$CRITERION.$SEED, and
+#               .authors for what PROTOCOL=authors trains otherwise
 #   SMALL       1: a small model; OUT is runs/austen_small; UPDATES 1000, LR 2e-3,
 #               MAX_TOKENS 1024, an update is one batch     default: 0
 set -euo pipefail
@@ -36,6 +40,7 @@ if [[ $MODEL == gpt ]]; then
   [[ $CRITERION == rdrop ]] || loss=(--criterion cross_entropy)
 else
   loss=(--criterion rdrop_adaptive_loss --rdrop-alpha "$ALPHA")
+  [[ -z $authors ]] || loss+=(--rdrop-adaptive-kl target)
   [[ $CRITERION == rdrop ]] || loss=(--criterion adaptive_loss)
   loss+=(--ddp-backend legacy_ddp) # as fairseq asks for adaptive_loss
 fi
@@ -58,7 +63,7 @@ elif [[ $MODEL == gpt ]]; then
   model=(--arch transformer_lm_gpt --share-decoder-input-output-embed --dropout 0.1
     --tokens-per-sample 512 "${adam[@]}" --warmup-updates 4000)
 else
-  tokens=73728 UPDATES=${UPDATES:-286000} LR=${LR:-1.0} MAX_TOKENS=${MAX_TOKENS:-3072}
+  tokens=73728 UPDATES=${UPDATES:-$([[ -n $authors ]] && echo 320000 || echo 286000)} LR=${LR:-1.0} MAX_TOKENS=${MAX_TOKENS:-3072}
   model=(--arch transformer_lm_wiki103 --tokens-per-sample 3072
     --optimizer nag --clip-norm 0.1 --lr-scheduler cosine --t-mult 2 --lr-period-updates 270000
     --lr-shrink 0.75 --warmup-updates 16000 --warmup-init-lr 1e-07 --stop-min-lr 1e-09
@@ -70,9 +75,12 @@ choose_update_freq "$tokens"
 keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
+start=()
+[[ -z $authors || ! -f $SAVE_DIR/checkpoint_best.pt ]] ||
+  start=(--restore-file "$SAVE_DIR/checkpoint_best.pt")
 launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" \
   --task language_modeling --sample-break-mode none --skip-invalid-size-inputs-valid-test \
-  "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
+  "${start[@]}" "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
   --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
 mark_trained "$SAVE_DIR"

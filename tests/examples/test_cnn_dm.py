@@ -1,6 +1,7 @@
 """examples/cnn_dm: the three scripts on small real text, their arguments, their errors."""
 
 import json
+import os
 import re
 import shutil
 from argparse import Namespace
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, data_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.bart import BARTModel
 
-from ..conftest import ROOT, corpus_lines
+import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+
+from ..conftest import PROGRAMS, ROOT, corpus_lines
 from ..gpt2_bpe import published_bpe
 from .conftest import script_of
 from .fake import TRAINED, FakePrograms, options
@@ -49,6 +52,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         val=verse_pairs("valid", 8),
         test=[("", "A summary of nothing."), *verse_pairs("test", 10)],
     )
+    summaries = (folder / "test.target").read_text()
+    (folder / "test.sentences").write_text(summaries.replace(" of nothing", "\tof nothing"))
     documents = folder / "test.source"
     documents.write_text(documents.read_text().removesuffix("\n"))  # as some editors leave it
     return folder
@@ -85,6 +90,7 @@ def test_small_from_text_to_rouge(raw, tmp_path) -> None:
     assert leads[1] == re.split(r"(?<=[.!?]) ", verse_pairs("test", 1)[0][0])[0]
     report = json.loads((out / "rouge.json").read_text())
     assert report["how"]["summaries"] == 11
+    assert report["how"]["sentences"].endswith("; of references: a highlight")
     assert report["difference_to_baseline"]["ROUGE-1"]["high"] < 0  # it is the reference
     assert f"ROUGE-1 {report['ROUGE-1']['f']:.2f} [" in first.stdout
     assert first.stderr.count("summarising part") == 2
@@ -179,6 +185,87 @@ def test_fine_tunes_a_published_checkpoint(bart, prepared, tmp_path) -> None:
             assert len(before) == len(value) + 1
             before = before[:-1]  # without <mask>
         assert torch.equal(value, before), name
+
+
+def test_forced_bos_is_what_barts_interface_does(bart, prepared, tmp_path) -> None:
+    """FORCE_BOS=1 has documents and pieces of fairseq's BARTModel, which summarize.py calls.
+
+    Without, others: what a model begins with is part of what it goes on from.
+    """
+    training = {"OUT": prepared, "BART_DIR": bart, "SAVE_DIR": tmp_path, "CPU": 1}
+    script("train", UPDATES=1, LR="0", UPDATE_FREQ=1, TRAIN_ARGS=TINY, **training)
+    checkpoint = tmp_path / "checkpoint_last.pt"
+    search = {"BEAM": 2, "MAX_LEN": 12, "MIN_LEN": 3, "SHARDS": 1, "BATCH_SIZE": 1}
+    found = {}
+    for forced in (0, 1):
+        settings = {"OUT": prepared, "CPU": 1, "FORCE_BOS": forced, **search}
+        script("evaluate", arguments=[checkpoint], **settings)
+        folder = tmp_path / ("test-bos" if forced else "test")
+        lines = (folder / "shard.0").read_text().splitlines()
+        rows = [line.removeprefix("H-").split("\t") for line in lines]
+        found[forced] = {int(number): pieces.split() for number, _, pieces in rows}
+
+    interface = BARTModel.from_pretrained(
+        *(str(tmp_path), checkpoint.name, str(prepared / "bin")),
+        bpe="gpt2",
+        gpt2_encoder_json=str(prepared / "gpt2_bpe" / "encoder.json"),
+        gpt2_vocab_bpe=str(prepared / "gpt2_bpe" / "vocab.bpe"),
+    ).eval()
+    documents = (prepared / "raw" / "test.source").read_text().split("\n")
+    arguments = {"beam": 2, "lenpen": 2.0, "max_len_b": 12, "min_len": 3, "no_repeat_ngram_size": 3}
+    dictionary = interface.task.source_dictionary
+    source = str(tmp_path / "test-bos" / "bin" / "test.source-target.source")
+    source = data_utils.load_indexed_dataset(source, dictionary)
+    for number, document in enumerate(documents[:4]):
+        assert torch.equal(source[number].long(), interface.encode(document))
+        ((best, *_),) = interface.generate([interface.encode(document)], **arguments)
+        assert best["tokens"][0] == dictionary.bos()
+        assert found[1][number] == dictionary.string(best["tokens"]).split(), number
+    assert all(found[0][number] != found[1][number] for number in range(4))
+
+
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        ((), "ROUGE=files2rouge needs the program files2rouge on PATH: install it"),
+        (("files2rouge",), "ROUGE=files2rouge needs java, and Stanford's CoreNLP jar"),
+    ],
+)
+def test_files2rouge_is_looked_for_first(tmp_path, programs, message) -> None:
+    """Before the search, which takes hours, and in one sentence. java here finds no such class."""
+    fake = FakePrograms(tmp_path / "fake", "java", *programs, java="echo no class >&2; exit 1\n")
+    path = f"{fake.folder}:/usr/bin:/bin"
+    result = script("evaluate", PATH=path, OUT=tmp_path, ROUGE="files2rouge", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"cnn_dm/evaluate: {message}")
+    assert line.endswith("or leave ROUGE unset")
+
+
+def test_files2rouge_gets_tokenised_text(raw, prepared, tmp_path) -> None:
+    """What java makes of summaries and references, in this order; the result is kept."""
+    fake = FakePrograms(
+        *(tmp_path / "fake", "fairseq-generate", "files2rouge", "java"),
+        fairseq_generate="for n in {0..10}; do printf 'H-%d\\t-1\\t464 3290\\n' $n; done\n",
+        files2rouge='echo "1 ROUGE-1 Average_F: 0.4"; head -n 2 "$1" "$2"\n',
+        java="sed 's/\\./ ./g'\n",
+    )
+    out = tmp_path / "out"
+    (out / "bin").mkdir(parents=True)
+    (out / "bin" / "test.source-target.source.bin").touch()
+    (out / "raw").symlink_to(raw)
+    (out / "gpt2_bpe").symlink_to(prepared / "gpt2_bpe")
+    (tmp_path / "model.pt").touch()
+    path = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
+    settings = {"PATH": path, "OUT": out, "ROUGE": "files2rouge"}
+    result = script("evaluate", arguments=[tmp_path / "model.pt"], SHARDS=1, **settings)
+    assert fake.calls("java")[-1] == ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines"]
+    test = tmp_path / "test"
+    assert fake.calls("files2rouge") == [[str(test / "hyp.ptb"), str(test / "ref.ptb")]]
+    assert (test / "files2rouge.txt").read_text().startswith("1 ROUGE-1 Average_F: 0.4\n")
+    assert "The dog" in (test / "hyp.ptb").read_text()
+    assert "A summary of nothing ." in result.stdout
+    assert "not comparable" not in result.stdout
 
 
 EXPECTED = {
@@ -334,6 +421,7 @@ def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest
         ("empty summary", "val.target has 2 empty summaries, the first in line 3: remove"),
         ("empty file", "test.source is empty: at least one pair"),
         ("latin-1", "train.source is not UTF-8 at byte 0"),
+        ("sentences", "test.sentences, line 2 must be the reference with a tab"),
     ],
 )
 def test_wrong_pairs(raw, tmp_path, case, message) -> None:
@@ -348,6 +436,10 @@ def test_wrong_pairs(raw, tmp_path, case, message) -> None:
         lines = (folder / "val.target").read_text().splitlines()
         lines[2] = lines[5] = " "
         (folder / "val.target").write_text("\n".join(lines) + "\n")
+    elif case == "sentences":
+        lines = (folder / "test.target").read_text().splitlines()
+        lines[1] += "\tMore."
+        (folder / "test.sentences").write_text("\n".join(lines) + "\n")
     else:
         (folder / "train.source").write_bytes(b"\xe9\n" * 60)
     result = script("prepare", SMALL=1, RAW_DIR=folder, OUT=tmp_path / "out", check=False)
@@ -372,6 +464,8 @@ def test_wrong_pairs(raw, tmp_path, case, message) -> None:
         ("train", {"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
         ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT"),
         ("evaluate", {}, "no such checkpoint: .*/rdrop/checkpoint_best.pt"),
+        ("evaluate", {"FORCE_BOS": "yes"}, "FORCE_BOS must be 0 or 1, got 'yes'"),
+        ("evaluate", {"ROUGE": "x"}, "ROUGE must be rouge-score or files2rouge, got 'x'"),
         ("evaluate", {"BEAM": "0"}, "BEAM must be a whole number of at least 1, got '0'"),
         ("evaluate", {"arguments": ["--beam"]}, "unknown option --beam; see --help"),
         ("evaluate", {"arguments": ["a", "b"]}, "expected at most one CHECKPOINT, got 2"),

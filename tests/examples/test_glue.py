@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -366,17 +367,10 @@ def test_classes_from_files_to_submission(recipe, tmp_path) -> None:
     )
     assert set(submitted(first, "MRPC")) <= {"0", "1"}
 
-    # mean and sample standard deviation over the two seeds, the baseline first
-    table = [line.split() for line in output.splitlines() if line.startswith("valid")]
-    of_metric = [row for row in table if row[1] == "accuracy"]
-    assert [row[2] for row in of_metric] == ["baseline", "rdrop-0.5"]
-    both = [
-        json.loads((runs / "rdrop-0.5" / seed / "scores.json").read_text())["valid"]["accuracy"]
-        for seed in ("seed1", "seed2")
-    ]
-    assert float(of_metric[1][3]) == pytest.approx(np.mean(both), abs=0.006)
-    assert float(of_metric[1][4]) == pytest.approx(np.std(both, ddof=1), abs=0.006)
-    assert of_metric[0][4] == "-"
+    of_metric = [row for row in table_rows(output) if row["metric"] == "accuracy"]
+    assert [row["setting"] for row in of_metric] == ["baseline", "rdrop-0.5"]
+    assert [row["seeds"] for row in of_metric] == ["1", "2"]
+    assert of_metric[0]["sd"] == "-"
 
     # everything is there: nothing is trained again, other settings are refused
     before = (first / "checkpoint_best.pt").stat().st_mtime_ns
@@ -389,6 +383,72 @@ def test_classes_from_files_to_submission(recipe, tmp_path) -> None:
         "was made with other settings (< then, > now): < --lr 0.003 > --lr 0.1; set OUT"
         in other.stderr
     )
+
+
+def table_rows(output: str) -> list[dict[str, str]]:
+    """The rows of summary.py's table."""
+    lines = [line.strip("| ").split(" | ") for line in output.splitlines() if line[:1] == "|"]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_summary_by_hand(tmp_path) -> None:
+    """Median, mean, deviation; the best seed by the first metric of the dev set, seed 2 here."""
+    scores = {  # seed: dev accuracy, dev F1, test accuracy
+        1: (80.0, 70.0, 75.0),
+        2: (86.0, 60.0, 71.0),
+        3: (86.0, 65.0, 79.0),
+        10: (82.0, 90.0, 90.0),
+    }
+    for seed, (dev, f1, test) in scores.items():
+        folder = tmp_path / "RTE" / "large" / "rdrop-8" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        found = {"valid": {"accuracy": dev, "F1": f1}, "test": {"accuracy": test}}
+        (folder / "scores.json").write_text(json.dumps(found))
+    other = tmp_path / "CoLA" / "large" / "baseline" / "seed1"
+    other.mkdir(parents=True)
+    (other / "scores.json").write_text(json.dumps({"valid": {"accuracy": 50.0}}))
+    command = [sys.executable, GLUE / "summary.py", tmp_path / "RTE" / "large"]
+    rows = table_rows(run([*command, tmp_path / "CoLA" / "large"]).stdout)
+    f1, dev, test, baseline = rows
+    assert (dev["task"], dev["set"], dev["setting"]) == ("RTE", "valid", "rdrop-8")
+    assert (dev["median"], dev["mean"], dev["best"]) == ("84.00", "83.50", "86.00 (seed 2)")
+    assert dev["sd"] == "3.00"  # of -3.5, 2.5, 2.5, -1.5: the squares' sum, 27, over 3
+    assert dev["each"] == "80.00 86.00 86.00 82.00"
+    assert (f1["metric"], f1["best"]) == ("F1", "60.00 (seed 2)")
+    assert (test["set"], test["best"]) == ("test", "71.00 (seed 2)")
+    assert (baseline["task"], baseline["sd"]) == ("CoLA", "-")
+
+
+def test_study_goes_on_where_it_stopped(recipe, tmp_path) -> None:
+    """Tasks x settings x seeds; what is done is skipped, what is missing is made."""
+    for name in ("MRPC", "STS-B"):
+        glue_files(tmp_path / "glue", name)
+    settings = {"TASKS": "MRPC STS-B", "SETTINGS": "baseline 0.5xB", "SEEDS": "1 2"}
+    settings |= {"GLUE_DIR": str(tmp_path / "glue"), **SHORT, "UPDATES": "1"}
+    first = recipe("study", **settings)
+    assert first.stdout.count("done training") == 8
+    table = (tmp_path / "out" / "study.md").read_text()
+    rows = [row for row in table_rows(table) if row["metric"] in ("accuracy", "Pearson")]
+    # 0.5 x 4 examples; a regression has 1
+    assert [(row["task"], row["setting"], row["seeds"]) for row in rows] == [
+        ("MRPC", "baseline", "2"),
+        ("MRPC", "rdrop-2", "2"),
+        ("STS-B", "baseline", "2"),
+        ("STS-B", "rdrop-1", "2"),
+    ]
+    (lost,) = (tmp_path / "out" / "MRPC").glob("*/rdrop-2/seed2")
+    shutil.rmtree(lost)
+    again = recipe("study", **settings)
+    assert again.stdout.count("done training") == 1
+    assert again.stdout.count("is trained already") == 7
+    assert (tmp_path / "out" / "study.md").read_text() == table
+    for setting, value, message in (
+        ("SETTINGS", "baseline x", "SETTINGS is a list of baseline and of alphas"),
+        ("SEEDS", "one", "SEEDS must be whole numbers, got 'one'"),
+    ):
+        result = recipe("study", check=False, **{**settings, setting: value})
+        assert result.returncode == 1
+        assert f"glue/study: {message}" in result.stderr
 
 
 def test_ratings_from_files_to_submission(recipe, tmp_path) -> None:
@@ -437,7 +497,7 @@ def as_if_prepared(tmp_path, roberta, name) -> None:
         ("MNLI", "123873", "7432", 32),
         ("QNLI", "33112", "1986", 32),
         ("QQP", "113272", "28318", 32),
-        ("RTE", "2036", "122", 16),
+        ("RTE", "2036", "122", 8),
         ("SST-2", "20935", "1256", 32),
         ("MRPC", "2296", "137", 16),
         ("CoLA", "5336", "320", 16),
@@ -445,7 +505,7 @@ def as_if_prepared(tmp_path, roberta, name) -> None:
     ],
 )
 def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batch) -> None:
-    """Those of fairseq's README.glue.md and R-Drop's scripts (DESIGN, section 7)."""
+    """Those of R-Drop's huggingface_transformer_src/README.md (DESIGN, section 7)."""
     as_if_prepared(tmp_path, roberta, name)
     words = recorded(tmp_path, recipe, name, ALPHA="0.1")
 
@@ -478,8 +538,27 @@ def test_two_processes_share_the_batch(recipe, roberta, tmp_path) -> None:
     as_if_prepared(tmp_path, roberta, "RTE")
     words = recorded(tmp_path, recipe, "RTE", NGPU="2", MAX_SENTENCES="4")
     assert words[1] == "torchrun"
-    assert words[words.index("--update-freq") + 1] == "2"  # x 2 processes x 4 = 16
+    assert words[words.index("--update-freq") + 1] == "1"  # x 2 processes x 4 = 8
     assert "--find-unused-parameters" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "expected"), [("MRPC", "0.5xB", "8"), ("RTE", "1.4xB", "11.2")]
+)
+def test_alpha_times_the_batch(recipe, roberta, tmp_path, name, alpha, expected) -> None:
+    """What the authors' loss, KL summed and cross-entropy averaged, is in ours."""
+    as_if_prepared(tmp_path, roberta, name)
+    words = recorded(tmp_path, recipe, name, ALPHA=alpha)
+    assert words[words.index("--rdrop-alpha") + 1] == expected
+    assert words[words.index("--save-dir") + 1].endswith(f"/rdrop-{expected}/seed1")
+
+
+def test_a_regression_has_no_such_alpha(recipe, roberta, tmp_path) -> None:
+    as_if_prepared(tmp_path, roberta, "STS-B")
+    result = recipe("train", "STS-B", ALPHA="0.5xB", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "ALPHA is 0.5xB, but STS-B is a regression" in line
 
 
 @pytest.mark.parametrize(
@@ -504,8 +583,9 @@ def test_wrong_arguments(recipe, script, arguments, settings, message) -> None:
 def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
     as_if_prepared(tmp_path, roberta, "RTE")
     for settings, message in (
+        ({"ALPHA": "xB"}, "or such a number of batches (0.5xB), got 'xB'"),
         ({"BATCH": "12"}, r"BATCH (12) must be a multiple of MAX_SENTENCES x GPUs"),
-        ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
+        ({"ALPHA": "-1"}, "ALPHA must be a number >= 0, or such a number of batches (0.5xB)"),
         ({"CRITERION": "kl"}, "CRITERION must be rdrop or baseline, got 'kl'"),
         ({"SEED": "one"}, "SEED must be whole numbers"),
         ({"ARCH": "roberta_large"}, "its encoder_layers is 2, that of roberta_large 24"),
@@ -525,6 +605,22 @@ def test_wrong_settings_of_training(recipe, tmp_path, roberta) -> None:
     path = str(roberta / "other" / "model.pt")
     result = recipe("train", "RTE", check=False, ROBERTA_PATH=path)
     assert "was made with another dictionary" in result.stderr
+
+
+def test_bert_without_segments_is_refused(recipe, roberta, tmp_path) -> None:
+    """What convert_roberta.py of version 0.2 wrote: pairs would be read wrongly."""
+    as_if_prepared(tmp_path, roberta, "RTE")
+    state = torch.load(roberta / "model.pt", weights_only=False)
+    state["args"].arch = "bert"
+    old = tmp_path / roberta.name
+    old.mkdir()
+    torch.save(state, old / "model.pt")
+    (old / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    result = recipe("train", "RTE", check=False, ROBERTA_PATH=str(old / "model.pt"))
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "was converted by an older version" in line
+    assert "convert it again" in line
 
 
 def own(tmp_path, **splits) -> Path:

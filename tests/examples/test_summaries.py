@@ -52,6 +52,48 @@ def test_rouge_by_hand(tmp_path) -> None:
     assert "a sentence ends at white space after . ! or ?" in result.stdout
 
 
+def test_sentences_of_the_reference_are_kept(tmp_path) -> None:
+    """A reference of two sentences is scored as that, not parted again at "U.S.".
+
+    The reference: the u s army left (5 words), it won (2). The hypothesis has one sentence,
+    army the u s left: 5 words, all of them in the reference, of which the longest subsequence
+    common with the first reference sentence is the u s left: 4 words, so that recall is 4/7,
+    precision 4/5, F 2/3. Parted at "U.S.", the first would be two: the u s (3 words in common)
+    and army left (2): recall 5/7, precision 5/5, F 5/6.
+    """
+    reference, kept = "The U.S. army left. It won.", "The U.S. army left.\tIt won."
+    (tmp_path / "kept").write_text(f"{kept}\n")
+    arguments = ("army the U S left\n", f"{reference}\n")
+    score(tmp_path, *arguments)
+    report = json.loads((tmp_path / "json").read_text())
+    assert report["ROUGE-Lsum"]["f"] == pytest.approx(100 * 5 / 6)
+    result = score(tmp_path, *arguments, "--sentences", tmp_path / "kept")
+    report = json.loads((tmp_path / "json").read_text())
+    assert report["ROUGE-Lsum"]["f"] == pytest.approx(100 * 2 / 3)
+    assert report["how"]["sentences"].endswith("; of references: a highlight")
+    assert "of references: a highlight" in result.stdout
+    # what is perfect has 100, however its own sentences are parted
+    score(tmp_path, f"{reference}\n", f"{reference}\n", "--sentences", tmp_path / "kept")
+    report = json.loads((tmp_path / "json").read_text())
+    assert {report[name]["f"] for name in ("ROUGE-1", "ROUGE-2", "ROUGE-Lsum")} == {100}
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ("A.\tC.\n", "kept, line 1 must be the reference with a tab between its sentences"),
+        ("A.\tB.\nC.\n", "kept has 2 lines for 1 references"),
+    ],
+)
+def test_sentences_of_other_references(tmp_path, kept, message) -> None:
+    (tmp_path / "kept").write_text(kept)
+    result = score(tmp_path, "A.\n", "A. B.\n", "--sentences", tmp_path / "kept", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(f"score_rouge: .*{message}", line)
+    assert not (tmp_path / "json").exists()
+
+
 def test_difference_is_paired(tmp_path) -> None:
     """A system better by the same amount on every summary is better beyond doubt."""
     words = [f"{chr(97 + n)}{chr(98 + n)}{chr(99 + n)}" for n in range(20)]
@@ -128,7 +170,14 @@ def test_packages_are_split_by_source(tmp_path) -> None:
 FAKE_DATASETS = """
 def load_dataset(name, configuration=None):
     if (name, configuration) == ("abisee/cnn_dailymail", "3.0.0"):
-        columns = {"article": ["A  b.\\nC."], "highlights": ["One .\\nTwo ."]}
+        columns = {
+            "article": [
+                "(CNN) -- The U.S. left . Photo: AP . It said so.  'Well' .",
+                "New York (CNN)A (CNN) host . . . paused . 5 . ",
+                "",
+            ],
+            "highlights": ["The U.S. left .\\nIt said so.\\n", "Why? .", "No stop"],
+        }
     elif (name, configuration) == ("EdinburghNLP/xsum", None):
         columns = {"document": ["A  b.\\nC."], "summary": ["One .\\nTwo ."]}
     elif (name, configuration) == ("Salesforce/wikitext", "wikitext-103-v1"):
@@ -161,6 +210,14 @@ def test_export(tmp_path, dataset) -> None:
         assert found == dict.fromkeys(names, "\n = A = \n word \n")
     else:
         sides = {"source": "A b. C.\n", "target": "One . Two .\n"}
+        if dataset == "cnn_dm":
+            # a stop after ' or ? or . is not the loader's, which adds none there
+            sides = {
+                "source": "The U.S. left. Photo: AP. It said so. 'Well' .\n"
+                "New York (CNN)A (CNN) host . . . paused. 5.\n\n",
+                "target": "The U.S. left. It said so.\nWhy? .\nNo stop\n",
+            }
+            assert found.pop("test.sentences") == ("The U.S. left.\tIt said so.\nWhy? .\nNo stop\n")
         splits = ("train", "val", "test")
         assert found == {f"{a}.{b}": text for a in splits for b, text in sides.items()}
 

@@ -154,14 +154,43 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
         assert message in result.stderr
 
 
+def test_authors_protocol(tmp_path) -> None:
+    """What R-Drop's train_lm_adaptive_wiki103_rdrop.sh has and its baseline's script has not."""
+    fake = FakePrograms(tmp_path / "fake", "fairseq-train", "torchrun", fairseq_train=TRAINED)
+    (tmp_path / "bin").mkdir()
+    settings = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": tmp_path, "CPU": 1}
+    settings |= {"PROTOCOL": "authors", "MODEL": "adaptive"}
+    script("train", **settings)
+    folder = tmp_path / "adaptive.rdrop.1.authors"
+    (folder / "updates").unlink()  # as if it had been stopped
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
+        (folder / name).touch()
+    script("train", **settings)
+    script("train", CRITERION="baseline", **settings)
+    script("train", **{**settings, "MODEL": "gpt"})
+    first, resumed, baseline, gpt = map(options, fake.calls("fairseq-train"))
+    for name, value in {**ADAPTIVE, "--max-update": "320000"}.items():
+        assert first.get(name) == value, name
+    assert first["--rdrop-adaptive-kl"] == "target"
+    assert "--restore-file" not in first
+    assert resumed == {**first, "--restore-file": str(folder / "checkpoint_best.pt")}
+    # their other trainings are the recipe's
+    for found, expected in ((baseline, ADAPTIVE), (gpt, GPT)):
+        assert {name: found.get(name) for name in expected} == expected
+        assert not {"--rdrop-adaptive-kl", "--restore-file"} & found.keys()
+        assert not found["--save-dir"].endswith("authors")
+
+
 @pytest.mark.parametrize(
-    ("model", "expected"),
+    ("model", "protocol", "expected"),
     [
-        ("gpt", {"--tokens-per-sample": "512", "--context-window": "400", "--batch-size": "2"}),
-        ("adaptive", {"--tokens-per-sample": "3072", "--context-window": "2560"}),
+        ("gpt", "recipe", {"--tokens-per-sample": "512", "--context-window": "400"}),
+        ("gpt", "authors", {"--tokens-per-sample": "512", "--context-window": "400"}),
+        ("adaptive", "recipe", {"--tokens-per-sample": "3072", "--context-window": "2560"}),
+        ("adaptive", "authors", {"--tokens-per-sample": "512", "--context-window": "400"}),
     ],
 )
-def test_evaluation_arguments(raw, tmp_path, model, expected) -> None:
+def test_evaluation_arguments(raw, tmp_path, model, protocol, expected) -> None:
     fake = FakePrograms(
         tmp_path / "fake", "fairseq-eval-lm", fairseq_eval_lm="echo no memory >&2; exit 1\n"
     )
@@ -170,6 +199,8 @@ def test_evaluation_arguments(raw, tmp_path, model, expected) -> None:
     (tmp_path / "raw").symlink_to(raw)
     (tmp_path / "model.pt").touch()
     settings = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": tmp_path, "MODEL": model}
+    settings |= {"PROTOCOL": protocol}
+    expected = {**expected, "--batch-size": "2"}
     result = script("evaluate", arguments=[tmp_path / "model.pt"], check=False, **settings)
     (arguments,) = fake.calls("fairseq-eval-lm")
     found = options(arguments)
@@ -178,7 +209,9 @@ def test_evaluation_arguments(raw, tmp_path, model, expected) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines()[0] == "no memory"
     assert "evaluate: fairseq-eval-lm failed" in result.stderr
-    assert not (tmp_path / "perplexity.test.json").exists()
+    assert not list(tmp_path.glob("perplexity*"))
+    name = "test.authors" if (model, protocol) == ("adaptive", "authors") else "test"
+    assert (tmp_path / f"eval.{name}.log.tmp").exists()
 
 
 def test_novels_are_not_mixed(tmp_path) -> None:
@@ -208,6 +241,7 @@ def test_novels_are_not_mixed(tmp_path) -> None:
         ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT and SMALL"),
         ("train", {"MODEL": "gpt3"}, "MODEL must be gpt or adaptive, got 'gpt3'"),
         ("train", {"CRITERION": "x"}, "CRITERION must be rdrop or baseline, got 'x'"),
+        ("train", {"PROTOCOL": "x"}, "PROTOCOL must be recipe or authors, got 'x'"),
         ("train", {"SEED": "x"}, "SEED must be a whole number of at least 0, got 'x'"),
         ("train", {"ALPHA": "x"}, "ALPHA must be a number >= 0, got 'x'"),
         ("evaluate", {}, "no such checkpoint: .*/gpt.rdrop.1/checkpoint_best.pt"),

@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 from fairseq.models import ARCH_MODEL_REGISTRY
 
+from rdrop_fairseq.bert import SEGMENT
 from rdrop_fairseq.errors import UsageError
 
 from ..conftest import ROOT, run
@@ -86,7 +87,7 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     """Hidden states, and where there is a head the logits too, in an independent comparison."""
     (tmp_path / "text").write_text("the model reads twice .\n\na model .\n")
     result = convert(hugging_face, tmp_path / "out", "--sentences", tmp_path / "text")
-    assert "final hidden states of 2 sentences differ by at most" in result.stdout
+    assert "final hidden states of 2 sentences and as many pairs differ by at most" in result.stdout
 
     dictionary = Dictionary.load(str(tmp_path / "out" / "dict.txt"))
     dictionary.add_symbol("<mask>")
@@ -108,15 +109,25 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     if (hugging_face / "bpe").is_dir():
         numbers = json.loads((hugging_face / "bpe" / "encoder.json").read_text())
         special |= {symbol: str(number) for symbol, number in numbers.items()}
-    ids = tokenizer(sentence)["input_ids"]
-    pieces = tokenizer.convert_ids_to_tokens(ids)
-    tokens = torch.tensor([[dictionary.index(special.get(piece, piece)) for piece in pieces]])
+    # a pair, in one batch with a shorter one: BERT's second sentences are of another segment
+    texts = ([sentence, "a"], ["a model .", "the"])
+    batch = tokenizer(*texts, padding=True, return_tensors="pt")
+    pieces = [tokenizer.convert_ids_to_tokens(row) for row in batch["input_ids"].tolist()]
+    tokens = [[dictionary.index(special.get(piece, piece)) for piece in row] for row in pieces]
+    tokens = torch.tensor(tokens)
     assert dictionary.unk() not in tokens
+    is_text = tokens.ne(dictionary.pad())
     with torch.no_grad():
-        expected = theirs(torch.tensor([ids]), output_hidden_states=True)
+        expected = theirs(**batch, output_hidden_states=True)
         features, _ = ours(tokens, features_only=True)
         logits, _ = ours(tokens)
-    torch.testing.assert_close(features, expected.hidden_states[-1], rtol=0, atol=1e-4)
+        single = tokenizer([sentence], return_tensors="pt")
+        length = single["input_ids"].shape[1]  # the pair begins with it
+        alone, _ = ours(tokens[:1, :length], features_only=True)
+        singly = theirs(**single, output_hidden_states=True)
+    hidden = expected.hidden_states[-1]
+    torch.testing.assert_close(features[is_text], hidden[is_text], rtol=0, atol=1e-4)
+    torch.testing.assert_close(alone, singly.hidden_states[-1], rtol=0, atol=1e-4)
     has_head = "lm-head" in hugging_face.name or "roberta" in hugging_face.name
     assert ("no masked-LM head" in result.stdout) != has_head
     if not has_head:
@@ -125,7 +136,8 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     order = tokenizer.convert_tokens_to_ids(
         [theirs_of.get(symbol, symbol) for symbol in dictionary.symbols]
     )
-    torch.testing.assert_close(logits, expected.logits[..., order], rtol=1e-4, atol=1e-3)
+    wanted = expected.logits[..., order]
+    torch.testing.assert_close(logits[is_text], wanted[is_text], rtol=1e-4, atol=1e-3)
 
 
 def test_settings_of_the_model_are_kept(hugging_face, tmp_path) -> None:
@@ -139,12 +151,12 @@ def test_settings_of_the_model_are_kept(hugging_face, tmp_path) -> None:
 
 
 def test_a_model_that_differs_is_refused(hugging_face, tmp_path, monkeypatch) -> None:
-    """What the proof is for: a LayerNorm with another eps, and nothing is written."""
+    """What the proof is for: another activation, and nothing is written."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import convert_roberta
 
     right = convert_roberta.fairseq_args
-    wrong = lambda config: Namespace(**{**vars(right(config)), "layer_norm_eps": 0.1})  # noqa: E731
+    wrong = lambda config: Namespace(**{**vars(right(config)), "activation_fn": "relu"})  # noqa: E731
     monkeypatch.setattr(convert_roberta, "fairseq_args", wrong)
     command = ["convert_roberta.py", str(hugging_face), str(tmp_path / "out")]
     command += ["--gpt2-bpe", str(hugging_face / "bpe")]
@@ -152,6 +164,40 @@ def test_a_model_that_differs_is_refused(hugging_face, tmp_path, monkeypatch) ->
     with pytest.raises(UsageError, match=r"hidden states are up to .* apart, more than 0.0001"):
         convert_roberta.main()
     assert not list(tmp_path.iterdir())
+
+
+def test_pairs_are_compared_too(hugging_face, tmp_path, monkeypatch) -> None:
+    """A model that is right for sentences, wrong for pairs: BERT without its second segment."""
+    if not (hugging_face / "vocab.txt").is_file():
+        pytest.skip("RoBERTa has one segment")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import convert_roberta
+
+    right = convert_roberta.converted
+
+    def wrong(*args):
+        state = right(*args)
+        return {**state, SEGMENT: torch.zeros_like(state[SEGMENT])}
+
+    monkeypatch.setattr(convert_roberta, "converted", wrong)
+    command = ["convert_roberta.py", str(hugging_face), str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(UsageError, match="the converted model differs"):
+        convert_roberta.main()
+
+
+def test_bert_has_segments_whatever_its_eps(hugging_face, tmp_path) -> None:
+    """With RoBERTa's eps, BERT would be --arch roberta but for its segments."""
+    if not (hugging_face / "vocab.txt").is_file():
+        pytest.skip("RoBERTa has one segment")
+    copy = tmp_path / "copy"
+    shutil.copytree(hugging_face, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-5}))
+    convert(copy, tmp_path / "out")
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    assert (state["args"].arch, state["args"].layer_norm_eps) == ("bert", 1e-5)
+    assert state["model"][SEGMENT].abs().max() > 0
 
 
 def test_unsupported_models_are_refused(hugging_face, tmp_path) -> None:
