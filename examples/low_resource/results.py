@@ -12,6 +12,7 @@ beside the scores, as comparison.SETTING.json, and not made again.
 """
 
 import json
+import math
 import re
 import statistics
 import sys
@@ -76,7 +77,8 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         scores = json.loads(scores_path.read_text())
         losses = validations(run / "train.log")
         updates = int((run / "updates").read_text())
-        at = updates if folder.name == "last" else min(losses, key=lambda n: losses[n]["loss"])
+        by_loss = {(math.isnan(values["loss"]), values["loss"], n) for n, values in losses.items()}
+        at = updates if folder.name == "last" else min(by_loss)[-1]
         seconds = (run / "cpu_seconds").read_text().split()
         spent = "" if "unknown" in seconds else f"{sum(map(float, seconds)):.0f}"
         row = {
