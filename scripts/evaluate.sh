@@ -4,7 +4,7 @@
 #
 #   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--reference F] [--baseline HYP]
 #
-#   DATA            folder made by fairseq-preprocess
+#   DATA            folder made by fairseq-preprocess; of several pairs, the checkpoint's is taken
 #   CHECKPOINT      a checkpoint.pt, or with --average the folder that holds them
 #   --out DIR       where to write                       default: beside the checkpoint
 #   --average N     average the last N checkpoints of the folder first
@@ -20,7 +20,9 @@
 #   LENPEN      length penalty                           default: 1.0
 #   MAX_TOKENS  tokens in a batch                        default: 4000
 #   SUBSET      which part of DATA                       default: test
-#   POST_PROCESS  how pieces become text: sentencepiece, subword_nmt, ...; default: sentencepiece
+#   POST_PROCESS  how pieces become text: sentencepiece, subword_nmt, ... (fairseq-generate's
+#               --post-process); none or empty: they are words already
+#                                          default: what the symbols of DATA's dictionary show
 #   DETOKENISE  language: undo Moses' tokenisation after the subwords   default: do not
 #   GENERATE_ARGS  more arguments for fairseq-generate   default: none
 #   SCORE_ARGS  more arguments for scripts/score.py      default: none
@@ -31,7 +33,6 @@ BEAM=${BEAM:-5}
 LENPEN=${LENPEN:-1.0}
 MAX_TOKENS=${MAX_TOKENS:-4000}
 SUBSET=${SUBSET:-test}
-POST_PROCESS=${POST_PROCESS:-sentencepiece}
 DETOKENISE=${DETOKENISE:-}
 GENERATE_ARGS=${GENERATE_ARGS:-}
 SCORE_ARGS=${SCORE_ARGS:-}
@@ -70,9 +71,31 @@ compgen -G "$data/$SUBSET.*.bin" >/dev/null ||
 if [[ -z $(find "$data/" -name "$SUBSET.*.bin" -size +0) ]]; then
   die "the $SUBSET set in $data is empty"
 fi
+[[ " $GENERATE_ARGS" != *\ --@(post-process|remove-bpe)* ]] ||
+  die "GENERATE_ARGS holds --post-process or --remove-bpe: set POST_PROCESS instead"
 require_program fairseq-generate
 
-python "$root/scripts/recipe/check_dictionary.py" "$data" "$checkpoint" || exit 1
+pair=$(python "$root/scripts/recipe/check_dictionary.py" "$data" "$checkpoint" --generate-args="$GENERATE_ARGS") || exit 1
+read -r source target <<<"$pair"
+languages=()
+if [[ " $GENERATE_ARGS" != *" --task"[\ =]* ]]; then # that is translation
+  languages=(--source-lang "$source" --target-lang "$target")
+  side() { # is there this language's side? fairseq takes the files of either direction
+    [[ -f $data/$SUBSET.$source-$target.$1.bin || -f $data/$SUBSET.$target-$source.$1.bin ]]
+  }
+  side "$source" || die "$data holds no $SUBSET set of $source and $target"
+  side "$target" || [[ -n $reference ]] || die "$data holds no target side for $SUBSET: give --reference"
+fi
+if [[ " $GENERATE_ARGS" == *" --bpe"[\ =]* ]]; then # that makes text of the symbols
+  [[ ${POST_PROCESS:-none} == none ]] ||
+    die "POST_PROCESS is '$POST_PROCESS', but GENERATE_ARGS holds --bpe, which decodes by itself: leave one of them out"
+  POST_PROCESS=none
+elif [[ -f $data/dict.$target.txt ]]; then
+  POST_PROCESS=$(python "$root/scripts/recipe/subwords.py" "$data/dict.$target.txt" ${POST_PROCESS+--set="$POST_PROCESS"}) || exit 1
+else
+  [[ -v POST_PROCESS ]] || die "$data lacks dict.$target.txt, which would show how pieces become text: set POST_PROCESS"
+  POST_PROCESS=${POST_PROCESS:-none}
+fi
 
 mkdir -p "$out"
 if [[ -n $average ]]; then
@@ -84,23 +107,20 @@ log=$out/generate.log
 # shellcheck disable=SC2086  # GENERATE_ARGS is several arguments
 if ! fairseq-generate "$data" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
   --gen-subset "$SUBSET" --beam "$BEAM" --lenpen "$LENPEN" --max-tokens "$MAX_TOKENS" \
-  --post-process "$POST_PROCESS" --log-format none $GENERATE_ARGS >"$log.tmp" 2>"$log.err"; then
+  ${languages[@]+"${languages[@]}"} --post-process "$POST_PROCESS" --log-format none $GENERATE_ARGS >"$log.tmp" 2>"$log.err"; then
   tail -n 1 "$log.err" >&2
   die "fairseq-generate failed; see $log.err"
 fi
 mv "$log.tmp" "$log" && rm "$log.err"
 
-# lines of the form H-12<tab>score<tab>text come batch by batch: back to the order of the set
-grep -q '^H-' "$log" || die "fairseq-generate printed no translations (H- lines); see $log"
-sed -n 's/^H-//p' "$log" | sort -n -k1,1 | cut -f3- >"$out/hyp.txt.tmp"
+# lines of the form D-12<tab>score<tab>text come batch by batch: back to the order of the set
+grep -q '^D-' "$log" || die "fairseq-generate printed no translations (D- lines); see $log"
+sed -n 's/^D-//p' "$log" | sort -n -k1,1 | cut -f3- >"$out/hyp.txt.tmp"
 if [[ -n $reference ]]; then
   cp "$reference" "$out/ref.txt.tmp"
 else
   grep -q '^T-' "$log" || die "$data holds no target side for $SUBSET: give --reference"
   sed -n 's/^T-//p' "$log" | sort -n -k1,1 | cut -f2- >"$out/ref.txt.tmp"
-fi
-if grep -q '@@ ' "$out/hyp.txt.tmp"; then
-  die "the translations still hold subwords ('@@ '): set POST_PROCESS=subword_nmt"
 fi
 if [[ -n $DETOKENISE ]]; then
   for file in hyp ref; do

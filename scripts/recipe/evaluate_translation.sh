@@ -16,10 +16,8 @@ evaluate_translation() {
   require_number AVERAGE 0
   [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
   [[ -f $run/checkpoint_last.pt ]] || die "no checkpoints in $run: run train.sh first, with the same OUT and RUN"
-  export POST_PROCESS=sentencepiece DETOKENISE="" BEAM LENPEN SCORE_ARGS
-  if uses_moses; then
-    POST_PROCESS=subword_nmt DETOKENISE=$target
-  fi
+  export DETOKENISE="" BEAM LENPEN SCORE_ARGS
+  ! uses_moses || DETOKENISE=$target
   if [[ $RUN != baseline && -f $OUT/baseline/hyp.txt ]]; then
     baseline=(--baseline "$OUT/baseline/hyp.txt")
   fi

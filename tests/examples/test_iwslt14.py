@@ -76,7 +76,7 @@ def test_chinese(tmp_path) -> None:
     fake = FakePrograms(
         tmp_path / "fake",
         "fairseq-generate",
-        fairseq_generate='awk \'{print "H-" NR-1 "\\t-1\\t" $0}\' '
+        fairseq_generate='awk \'{print "D-" NR-1 "\\t-1\\t" $0}\' '
         f"{tmp_path}/out/clean/test.zh\n",
     )
     env |= {"PATH": f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}", "AVERAGE": "0"}

@@ -422,13 +422,14 @@ def test_evaluate_arguments(fake, prepared, recipe, beam, lenpen) -> None:
     run_folder.mkdir()
     (run_folder / "checkpoint_last.pt").touch()
     (run_folder / "checkpoint_best.pt").touch()
-    shutil.copy(prepared / "data-bin" / "dict.de.txt", run_folder)
     (prepared / "pieces.settings").write_text("bpe=moses\n")
-    (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
+    (prepared / "data-bin" / "dict.de.txt").write_text("a@@ 1\n")
+    for language in ("en", "de"):
+        (prepared / "data-bin" / f"test.en-de.{language}.bin").write_text("x")
     (prepared / "clean").mkdir()
     (prepared / "clean" / "test.de").write_text("x\n")
     command = ["bash", ROOT / "examples" / recipe / "evaluate.sh", "en-de"]
-    env = {**fake.env(1), "OUT": str(prepared), "AVERAGE": "0"}
+    env = {**fake.env(1), "PYTHONPATH": "", "OUT": str(prepared), "AVERAGE": "0"}
     result = run(command, env=env, check=False)
     assert "printed no translations" in result.stderr
     (call,) = fake.calls()
@@ -447,13 +448,14 @@ def test_headline_number_of_the_paper(fake, prepared) -> None:
     (prepared / "rdrop").mkdir()
     for name in ("checkpoint_last.pt", "checkpoint_best.pt", "dict.de.txt"):
         shutil.copy(prepared / "data-bin" / "dict.de.txt", prepared / "rdrop" / name)
-    (prepared / "data-bin" / "test.en-de.de.bin").write_text("x")
+    for language in ("en", "de"):
+        (prepared / "data-bin" / f"test.en-de.{language}.bin").write_text("x")
     (prepared / "clean").mkdir()
     lines = ["Er ist ein Rind-Vieh und auch kein schöner Hund .", "Das ist ein kluger Kopf ."]
     (prepared / "clean" / "test.de").write_text("".join(f"{line}\n" for line in lines))
     with (fake.programs / "fairseq-generate").open("a") as program:
-        program.writelines(f"printf 'H-{i}\\t-1\\t{line}\\n'\n" for i, line in enumerate(lines))
-    env = {**fake.env(1), "OUT": str(prepared), "AVERAGE": "0"}
+        program.writelines(f"printf 'D-{i}\\t-1\\t{line}\\n'\n" for i, line in enumerate(lines))
+    env = {**fake.env(1), "PYTHONPATH": "", "OUT": str(prepared), "AVERAGE": "0"}
     scores = script("evaluate", "en-de", env=env).stdout
     assert "tokenised compound-split BLEU 100.00" in scores
     assert "tokenised compound-split BLEU with the R-Drop paper's 30.91" in scores
