@@ -2,7 +2,7 @@
 # Translates a binarised test set with a checkpoint, or with the average of the last N, and
 # scores the detokenised text with sacrebleu: BLEU, chrF2 and TER with their signatures.
 #
-#   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--reference F] [--baseline HYP]
+#   bash scripts/evaluate.sh DATA CHECKPOINT [--out DIR] [--average N] [--reference F] [--pieces F] [--baseline HYP]
 #
 #   DATA            folder made by fairseq-preprocess; of several pairs, the checkpoint's is taken
 #   CHECKPOINT      a checkpoint.pt, or with --average the folder that holds them
@@ -10,10 +10,13 @@
 #   --average N     average the last N checkpoints of the folder first
 #   --reference F   the test set's target side as plain text, one sentence a line
 #                   default: what DATA holds, detokenised (unknown words then count as wrong)
+#   --pieces F      the test set's target side as fairseq-preprocess got it, which is what a perfect
+#                   model would write: adds tokenised BLEU against it (SCORE_ARGS="--tokenised de"
+#                   if it is not tokenised text), and what a perfect translation would score
 #   --baseline HYP  another system's hyp.txt: adds sacrebleu's paired bootstrap against it
 #
-# Writes hyp.txt, ref.txt, scores.json, generate.log and, with --average, average.pt to DIR, and
-# prints the scores.
+# Writes hyp.txt, ref.txt, scores.json, generate.log and, with --average, average.pt to DIR; with
+# --pieces hyp.tok.txt and ref.tok.txt, too, the text before it is detokenised. Prints the scores.
 #
 # Settings (environment variables):
 #   BEAM        beam size                                default: 5
@@ -38,10 +41,10 @@ GENERATE_ARGS=${GENERATE_ARGS:-}
 SCORE_ARGS=${SCORE_ARGS:-}
 
 positional=()
-out="" average="" reference="" baseline=""
+out="" average="" reference="" pieces="" baseline=""
 while (($#)); do
   case $1 in
-    --out | --average | --reference | --baseline)
+    --out | --average | --reference | --pieces | --baseline)
       (($# > 1)) || die "$1 needs a value"
       printf -v "${1#--}" '%s' "$2"
       shift 2
@@ -55,7 +58,7 @@ data=${positional[0]} checkpoint=${positional[1]}
 
 [[ -d $data ]] || die "no such data folder: $data"
 [[ -e $checkpoint ]] || die "no such checkpoint: $checkpoint"
-for file in ${reference:+"$reference"} ${baseline:+"$baseline"}; do
+for file in ${reference:+"$reference"} ${pieces:+"$pieces"} ${baseline:+"$baseline"}; do
   [[ -f $file ]] || die "no such file: $file"
 done
 if [[ -n $average ]]; then
@@ -122,13 +125,23 @@ else
   grep -q '^T-' "$log" || die "$data holds no target side for $SUBSET: give --reference"
   sed -n 's/^T-//p' "$log" | sort -n -k1,1 | cut -f2- >"$out/ref.txt.tmp"
 fi
+texts=(hyp)
+[[ -n $reference ]] || texts+=(ref) # the given reference is plain text
+score_args=()
+if [[ -n $pieces ]]; then
+  cp "$out/hyp.txt.tmp" "$out/hyp.tok.txt"
+  python "$root/scripts/recipe/subwords.py" --join "$POST_PROCESS" "$pieces" >"$out/ref.tok.txt"
+  cp "$out/ref.tok.txt" "$out/perfect.txt.tmp"
+  texts+=(perfect)
+  score_args=(--tokens "$out/hyp.tok.txt" "$out/ref.tok.txt" --perfect "$out/perfect.txt")
+fi
 if [[ -n $DETOKENISE ]]; then
-  for file in hyp ref; do
-    [[ $file == hyp || -z $reference ]] || continue # the given reference is plain text
+  for file in "${texts[@]}"; do
     sacremoses -q -l "$DETOKENISE" detokenize <"$out/$file.txt.tmp" >"$out/$file.plain.tmp"
     mv "$out/$file.plain.tmp" "$out/$file.txt.tmp"
   done
 fi
+[[ -z $pieces ]] || mv "$out/perfect.txt.tmp" "$out/perfect.txt"
 rm -f "$out/scores.json" # of an earlier hypothesis
 mv "$out/hyp.txt.tmp" "$out/hyp.txt"
 mv "$out/ref.txt.tmp" "$out/ref.txt"
@@ -136,4 +149,5 @@ mv "$out/ref.txt.tmp" "$out/ref.txt"
 # shellcheck disable=SC2086  # SCORE_ARGS is several arguments
 python "$root/scripts/score.py" --hypothesis "$out/hyp.txt" --reference "$out/ref.txt" \
   --setting "checkpoints=${average:-1}" --setting "beam=$BEAM" --setting "lenpen=$LENPEN" \
-  --setting "generate_args=$GENERATE_ARGS" --json "$out/scores.json" ${baseline:+--baseline "$baseline"} $SCORE_ARGS
+  --setting "generate_args=$GENERATE_ARGS" --json "$out/scores.json" \
+  ${score_args[@]+"${score_args[@]}"} ${baseline:+--baseline "$baseline"} $SCORE_ARGS

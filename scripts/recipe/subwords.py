@@ -2,10 +2,12 @@
 
     python scripts/recipe/subwords.py DATA/dict.en.txt
     python scripts/recipe/subwords.py DATA/dict.en.txt --set subword_nmt
+    python scripts/recipe/subwords.py --join subword_nmt test.pieces.en
 
 Prints what the symbols of the dictionary show: sentencepiece if they hold its U+2581,
 subword_nmt if they end in its @@, none for whole words. With --set, prints that value, unless
-it would make something else than text of these symbols.
+it would make something else than text of these symbols. With --join, prints the text of a file
+of symbols, as fairseq-generate would.
 """
 
 import argparse
@@ -92,10 +94,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dictionary", type=Path, help="dict.LANGUAGE.txt of fairseq-preprocess")
+    parser.add_argument("file", type=Path, help="dict.LANGUAGE.txt; with --join, a sentence a line")
     parser.add_argument("--set", metavar="VALUE", help="what the user has chosen")
+    parser.add_argument("--join", metavar="VALUE", help="print the text of the file")
     args = parser.parse_args()
-    print(post_process(args.dictionary, args.set))
+    if args.join is None:
+        print(post_process(args.file, args.set))
+        return
+    from fairseq.data import data_utils
+
+    for line in whole_lines(args.file, "pieces"):
+        print(data_utils.post_process(line, args.join))
 
 
 if __name__ == "__main__":
