@@ -150,7 +150,7 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
     }
     user, system = map(float, (trial / "cpu_seconds").read_text().split())
     assert user + system > 1  # importing torch alone takes longer
-    assert '"train_num_updates": "2"' in (trial / "train.log").read_text()
+    assert '"train_num_updates": "6"' in (trial / "train.log").read_text()
     count = len((tmp_path / "out" / "text" / "test.en").read_text().splitlines())
     # the last five of six, which are what KEEP has kept
     kept = sorted(path.name for path in trial.glob("checkpoint_*_*.pt"))
