@@ -48,7 +48,8 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
 def average(paths: list[Path]) -> dict:
     """The last checkpoint's state with the mean of all parameters, computed in float64.
 
-    Parameters that are not floating point (counters) are taken from the last one.
+    Parameters that are not floating point (counters) are taken from the last one. Tied ones,
+    which share their memory in it, do so in the average: they are written once.
 
     Raises:
         InputError: the checkpoints' parameters differ in name or shape.
@@ -71,8 +72,11 @@ def average(paths: list[Path]) -> dict:
                 )
         for name in total:
             total[name] += model[name].double()
+    means: dict[tuple, torch.Tensor] = {}  # by where the last checkpoint had the parameter
     for name, tensor in total.items():
-        model[name] = (tensor / len(paths)).to(model[name].dtype)
+        old = model[name]
+        where = (old.data_ptr(), old.dtype, old.shape, old.stride()) if old.numel() else (name,)
+        model[name] = means.setdefault(where, (tensor / len(paths)).to(old.dtype))
     # as fairseq writes it; loading has made it an omegaconf object
     cfg = state["cfg"] and OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
     return {**state, "cfg": cfg, "last_optimizer_state": None}

@@ -38,10 +38,10 @@ sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 from text_files import argument_parser, writing
 
 METRICS = {  # as fairseq logs them: title, unit, which point of a validation curve is the best
-    "loss": ("loss", "bits", numpy.argmin),
-    "ppl": ("perplexity", "2^nll_loss", numpy.argmin),
-    "bleu": ("BLEU", "points", numpy.argmax),
-    "accuracy": ("accuracy", "%", numpy.argmax),
+    "loss": ("loss", "bits", numpy.nanargmin),
+    "ppl": ("perplexity", "2^nll_loss", numpy.nanargmin),
+    "bleu": ("BLEU", "points", numpy.nanargmax),
+    "accuracy": ("accuracy", "%", numpy.nanargmax),
     "rdrop_kl": ("R-Drop's KL", "bits", None),
 }
 START = "{'_name': None, 'common': {"  # its settings, which every fairseq-train logs first
@@ -220,6 +220,9 @@ def print_best(run: Run) -> None:
         for metric, (title, unit, best) in METRICS.items():
             if best and (split, metric) in run.curves:
                 curve = run.curves[split, metric]
+                if numpy.isnan(curve[:, 2]).all():
+                    print(f"  no {split} {title}: all values are NaN")
+                    continue
                 update, second, value = curve[best(curve[:, 2])]
                 when = f"update {update:.0f}, {second:.0f} s"
                 print(f"  best {split} {title}: {value:g} {unit} ({when})")

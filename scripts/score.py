@@ -6,10 +6,13 @@
 All files hold one detokenised sentence a line. With --baseline, sacrebleu's paired
 bootstrap says whether the difference between the two could be chance.
 
-Papers often report BLEU on tokens of their own making. --tokenised adds it, on the tokens of
-Moses (sacremoses); --compound-split also takes words with a hyphen apart, as those papers do
-that follow Vaswani et al. (2017) on English-German. These numbers compare with one another
-only, not with BLEU as sacrebleu computes it.
+Papers often report BLEU on tokens of their own making. --tokens adds it, of two files of tokens:
+the model's own, and the reference after exactly the steps that made the model's training text
+(normalised, tokenised, lower-cased), so that a perfect translation scores 100. Of text that is
+not tokenised, such as a sentencepiece model writes, --tokenised makes Moses' tokens (sacremoses).
+Two numbers come out: BLEU of the tokens, as multi-bleu.perl and fairseq-generate count it, and
+compound-split BLEU, of words with a hyphen taken apart, as those papers do that follow Vaswani et
+al. (2017). They compare with their like only, not with BLEU as sacrebleu computes it.
 """
 
 import json
@@ -29,6 +32,8 @@ from text_files import (
     texts_to_score,
     write_json,
 )
+
+SIDES = ("hypothesis", "reference")
 
 
 def score(
@@ -56,20 +61,29 @@ def split_compounds(tokens: str) -> str:
     return re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", tokens)
 
 
-def tokenised_bleu(
-    hypothesis: list[str], reference: list[str], language: str, lowercase: bool, split: bool
-) -> dict[str, float | str]:
-    """BLEU on Moses tokens, as multi-bleu.perl and fairseq-score count it."""
+def moses_tokens(lines: list[str], language: str) -> list[str]:
+    """The lines as sacremoses tokenises them, without escapes."""
     import sacremoses  # of the extra "recipes"
 
-    tokeniser = sacremoses.MosesTokenizer(language)
-    sides = []
-    for lines in (hypothesis, reference):
-        tokens = [tokeniser.tokenize(line, return_str=True, escape=False) for line in lines]
-        sides.append([split_compounds(line) for line in tokens] if split else tokens)
+    tokenise = sacremoses.MosesTokenizer(language).tokenize
+    return [tokenise(line, return_str=True, escape=False) for line in lines]
+
+
+def tokenised_bleu(
+    hypothesis: list[str], reference: list[str], lowercase: bool
+) -> dict[str, dict[str, float | str]]:
+    """BLEU on the tokens as they are, as multi-bleu.perl and fairseq-score count it, plain and
+    with compounds split."""
     metric = BLEU(tokenize="none", lowercase=lowercase, force=True)
-    result = metric.corpus_score(sides[0], [sides[1]])
-    return {"score": result.score, "signature": str(metric.get_signature())}
+    scores = {}
+    for name, change in (
+        ("tokenised BLEU", str),
+        ("tokenised compound-split BLEU", split_compounds),
+    ):
+        sides = ([change(line) for line in lines] for lines in (hypothesis, reference))
+        result = metric.corpus_score(next(sides), [next(sides)])
+        scores[name] = {"score": result.score, "signature": str(metric.get_signature())}
+    return scores
 
 
 def compare(
@@ -126,10 +140,19 @@ def main() -> None:
     )
     parser.add_argument("--lowercase", action="store_true", help="ignore case in BLEU and chrF2")
     parser.add_argument(
-        "--tokenised", metavar="LANGUAGE", help="add BLEU on Moses tokens of this language"
+        "--tokens",
+        type=Path,
+        nargs=2,
+        metavar=("HYP", "REF"),
+        help="add BLEU on tokens, plain and compound-split, of these two files",
     )
     parser.add_argument(
-        "--compound-split", metavar="LANGUAGE", help="add the same with hyphens taken apart"
+        "--tokenised",
+        metavar="LANGUAGE",
+        help="the same on Moses tokens of this language; without --tokens, of the texts above",
+    )
+    parser.add_argument(
+        "--perfect", type=Path, help="the best that the system could write: what would it score?"
     )
     parser.add_argument(
         "--setting",
@@ -144,22 +167,29 @@ def main() -> None:
 
     if args.json and not args.json.parent.is_dir():
         raise InputError(f"no such folder to write {args.json.name} to: {args.json.parent}")
-    texts = texts_to_score(
-        {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
-    )
+    paths = {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
+    paths["perfect"] = args.perfect
+    if args.tokens:
+        paths |= {f"{side} of tokens": path for side, path in zip(SIDES, args.tokens, strict=True)}
+    texts = texts_to_score(paths)
     case = {"lowercase": args.lowercase}
     report: dict = score(texts["hypothesis"], texts["reference"], args.language, **case)
     print(" ".join(f"{name} {values['score']:.2f}" for name, values in report.items()))
     for name, values in report.items():
         print(f"  {name}|{values['signature']}")
-    for name, language, split in (
-        ("tokenised BLEU", args.tokenised, False),
-        ("tokenised compound-split BLEU", args.compound_split, True),
-    ):
-        if language is not None:
-            values = tokenised_bleu(
-                texts["hypothesis"], texts["reference"], language, args.lowercase, split
+    if args.perfect:
+        perfect = score(texts["perfect"], texts["reference"], args.language, **case)
+        report["perfect"] = {name: values["score"] for name, values in perfect.items()}
+        if any(f"{report['perfect'][name]:.2f}" != "100.00" for name in ("BLEU", "chrF2")):
+            best = " and ".join(f"{n} {report['perfect'][n]:.2f}" for n in ("BLEU", "chrF2"))
+            print(
+                f"  a perfect translation would have {best}: its text lost the rest before training"
             )
+    if args.tokens or args.tokenised:
+        sides = [texts[f"{side} of tokens" if args.tokens else side] for side in SIDES]
+        if args.tokenised:
+            sides = [moses_tokens(lines, args.tokenised) for lines in sides]
+        for name, values in tokenised_bleu(*sides, args.lowercase).items():
             report[name] = values
             print(f"{name} {values['score']:.2f} (not sacreBLEU)\n  {name}|{values['signature']}")
     settings = dict(args.setting)
@@ -168,7 +198,8 @@ def main() -> None:
     if "baseline" in texts:
         if differences := other_settings(settings, args.baseline):
             print(f"note: the baseline was made with {'; '.join(differences)}")
-        report["paired_bootstrap"] = compare(**texts, language=args.language, **case)
+        sides = (texts[name] for name in ("hypothesis", "baseline", "reference"))
+        report["paired_bootstrap"] = compare(*sides, language=args.language, **case)
         for name, values in report["paired_bootstrap"].items():
             print(
                 f"paired bootstrap: {name} {values['baseline']:.2f} -> {values['hypothesis']:.2f} "

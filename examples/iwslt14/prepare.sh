@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
-# IWSLT14 (TED talks), German, French, Chinese or Spanish to or from English, from WIT3's archive
-# to fairseq's binary data: takes out the text, cleans it, makes joint subwords, binarises, and
+# IWSLT14 (TED talks), German or Spanish to or from English, or IWSLT17, French or Chinese, from
+# WIT3's archive to fairseq's binary data: takes out the text, cleans it, makes joint subwords, binarises, and
 # writes a manifest with the checksum of every file. Running it again skips what is done.
 #
 #   bash examples/iwslt14/prepare.sh SOURCE-TARGET
 #
 #   SOURCE-TARGET  de-en, en-de, fr-en, en-fr, zh-en, en-zh, es-en or en-es
 #
-# As in fairseq's recipe, every 23rd sentence of the training data is for validation, and all
-# test sets of the archive (IWSLT14.TED*.xml) together are the test set.
+# The sets are those of the papers, see the README: German, as in fairseq's recipe, every 23rd
+# sentence of the training data for validation, all test sets of the archive together for the test;
+# Spanish tst2010 to 2012, and tst2014; French and Chinese tst2013 to 2015, and tst2017, which
+# sacrebleu has (iwslt17): it downloads that even if RAW_DIR is set, to its own cache, $SACREBLEU.
 #
 # Settings (environment variables):
 #   OUT       where to write                            default: runs/iwslt14.PAIR
-#   RAW_DIR   folder that holds de-en.tgz (fr-en.tgz, ...); then nothing is downloaded. Only
-#             de-en.tgz can be downloaded: see the README for the others   default: OUT/raw
+#   RAW_DIR   folder that holds the pair's archives; then they are not downloaded. Those of
+#             Spanish cannot be: see the README         default: OUT/raw
 #   ARCHIVES  table of archives, checksums, addresses   default: RAW_DIR/archives.tsv if it is
 #             there, else examples/iwslt14/archives.tsv
-#   BPE       sentencepiece, or moses: lower-cased text, Moses' tokenisation and subword-nmt, to
-#             reproduce tokenised numbers; not for zh   default: sentencepiece
+#   BPE       sentencepiece, or moses: Moses' tokenisation and subword-nmt, as the papers have it,
+#             of German lower-cased text, else of normalised punctuation; not for zh
+#                                                       default: sentencepiece
 #   VOCAB_SIZE  pieces or merges                        default: 10000; SMALL=1: 500, zh 1500
 #   MAX_WORDS, MAX_RATIO  longest sentence, largest ratio of the lengths   default: 175, 1.5; zh 3
 #   WORKERS   processes                                 default: number of CPUs
@@ -41,10 +44,15 @@ begin_preparation "pair=$pair"
 
 list_archives
 fetch_and_extract "$RAW_DIR"
-clean_training_text --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO" \
-  --hold-out 23 --held-out "$OUT/clean/valid"
+held_out=()
+[[ $pair != *de* ]] || held_out=(--hold-out 23 --held-out "$OUT/clean/valid")
+clean_training_text --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO" ${held_out[@]+"${held_out[@]}"}
+((${#held_out[@]})) || stage "valid" "$OUT/clean/valid.$target" copy_split valid
 stage "test" "$OUT/clean/test.$target" copy_split test
 options=(--character-coverage "$coverage")
-[[ $BPE != moses ]] || options=(--lowercase)
+if [[ $BPE == moses ]]; then
+  options=(--normalise)
+  [[ $pair != *de* ]] || options=(--lowercase)
+fi
 encode_and_binarise "${options[@]}"
-end_preparation "$RAW_DIR/${archives[0]}"
+end_preparation "${archives[@]/#/$RAW_DIR/}"

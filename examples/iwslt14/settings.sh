@@ -5,7 +5,7 @@
 (($# == 1)) || die "expected a language pair such as de-en, got $# arguments; see --help"
 pair=$1
 [[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
-  die "unknown pair $pair: IWSLT14 is de, fr, zh or es to or from en here, such as de-en"
+  die "unknown pair $pair: IWSLT is de, fr, zh or es to or from en here, such as de-en"
 source=${pair%-*} target=${pair#*-}
 OUT=${OUT:-$root/runs/iwslt14.$pair} SMALL=${SMALL:-0}
 require_choice SMALL 0 1

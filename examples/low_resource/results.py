@@ -3,8 +3,9 @@
     python examples/low_resource/results.py --runs runs/low_resource/runs --main alpha5 \
         --out results.tsv
 
-Writes a row per run and checkpoint (best: lowest valid loss; last), and prints those of the best
-checkpoints as a table in Markdown, with means over the seeds. p-values are sacrebleu's paired
+Writes a row per run and checkpoint (best: lowest valid loss; last; average of the last five), and
+prints those of the best checkpoints and of the averages as tables in Markdown, with means over the
+seeds. The validation loss of an average is not known. p-values are sacrebleu's paired
 bootstrap against the baseline of the same seed with the same updates (vs_baseline; for -long
 that is baseline-long) and with the same CPU time (vs_baseline_time), both with the same choice of
 checkpoint; the second is given for the main setting only, whose time it is. Comparisons are kept
@@ -12,6 +13,7 @@ beside the scores, as comparison.SETTING.json, and not made again.
 """
 
 import json
+import math
 import re
 import statistics
 import sys
@@ -76,14 +78,17 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         scores = json.loads(scores_path.read_text())
         losses = validations(run / "train.log")
         updates = int((run / "updates").read_text())
-        at = updates if folder.name == "last" else min(losses, key=lambda n: losses[n]["loss"])
+        by_loss = {(math.isnan(values["loss"]), values["loss"], n) for n, values in losses.items()}
+        at = min(by_loss)[-1] if folder.name == "best" else updates
+        valid = {} if folder.name == "average" else losses[at]
         seconds = (run / "cpu_seconds").read_text().split()
         spent = "" if "unknown" in seconds else f"{sum(map(float, seconds)):.0f}"
         row = {
             **{"setting": setting, "seed": seed, "updates": updates},
             **{"cpu_seconds": spent, "checkpoint": folder.name, "at_update": at},
-            **{"valid_loss": f"{losses[at]['loss']:.3f}", "valid_ppl": losses[at]["ppl"]},
         }
+        if valid:
+            row |= {"valid_loss": f"{valid['loss']:.3f}", "valid_ppl": valid["ppl"]}
         for metric in ("BLEU", "chrF2"):
             row[metric] = f"{scores[metric]['score']:.2f}"
             row[f"{metric}_signature"] = scores[metric]["signature"]
@@ -110,8 +115,8 @@ def difference(row: dict[str, str], metric: str, baseline: str) -> str:
     return f"{value} ({p})" if value else ""
 
 
-def markdown(table: list[dict[str, str]]) -> str:
-    """The rows of the best checkpoints, and the mean of each setting with several seeds."""
+def markdown(table: list[dict[str, str]], checkpoint: str) -> str:
+    """The rows of a choice of checkpoint, and the mean of each setting with several seeds."""
     names = [
         "setting",
         "seed",
@@ -122,13 +127,13 @@ def markdown(table: list[dict[str, str]]) -> str:
         "BLEU",
         "chrF2",
     ]
-    head = ["setting", "seed", "updates", "CPU s", "best at", "valid loss", "BLEU", "chrF2"]
+    head = ["setting", "seed", "updates", "CPU s", "at", "valid loss", "BLEU", "chrF2"]
     head += ["BLEU - baseline (p)", "chrF2 - baseline (p)"]
     head += ["BLEU - baseline-time (p)", "chrF2 - baseline-time (p)"]
     lines = [head, ["---"] * len(head)]
     of_setting: dict[str, list[dict[str, str]]] = {}
     for row in table:
-        if row["checkpoint"] == "best":
+        if row["checkpoint"] == checkpoint:
             of_setting.setdefault(row["setting"], []).append(row)
     for setting, found in of_setting.items():
         for row in found:
@@ -144,7 +149,8 @@ def markdown(table: list[dict[str, str]]) -> str:
             }
             cells = [setting, "mean", f"{means['updates']:.0f}"]
             cells.append(f"{means['cpu_seconds']:.0f}" if "cpu_seconds" in means else "")
-            cells += [f"{means['at_update']:.0f}", f"{means['valid_loss']:.3f}"]
+            cells.append(f"{means['at_update']:.0f}")
+            cells.append(f"{means['valid_loss']:.3f}" if "valid_loss" in means else "")
             cells += [f"{means['BLEU']:.2f}", f"{means['chrF2']:.2f}"]
             lines.append(cells + [""] * (len(head) - len(cells)))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -161,7 +167,9 @@ def main() -> None:
         sys.exit(f"results: {args.runs} holds no scored run (SETTING.SEED/best/scores.json)")
     lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in table)]
     write_lines(args.out, lines, shared=True)
-    print(markdown(table))
+    print(f"Best checkpoints\n\n{markdown(table, 'best')}")
+    if any(row["checkpoint"] == "average" for row in table):
+        print(f"\nAverages of the last five checkpoints\n\n{markdown(table, 'average')}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole study: R-Drop against a baseline with the same number of updates and against one
 # with the same CPU time, several seeds, several alpha. Trains and scores one run after the
-# other and writes results.tsv and a table, results.md, after each; running it again goes on
+# other (best and last checkpoint, average of the last five) and writes results.tsv and tables,
+# results.md, after each; running it again goes on
 # where it stopped.
 #
 #   RAW_DIR=~/debian-en-de bash examples/low_resource/study.sh
@@ -72,7 +73,7 @@ go_on() {
   [[ ! -d $new ]] || return 0
   rm -rf "$new.tmp"
   mkdir "$new.tmp"
-  cp "$old"/{checkpoint_best.pt,checkpoint_last.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
+  cp "$old"/{checkpoint*.pt,train.log,train.settings,cpu_seconds} "$new.tmp"
   mv "$new.tmp" "$new"
 }
 

@@ -17,7 +17,7 @@
 #   SEED        of parameters, batches and dropout          default: 1
 #   UPDATES     updates of training                         default: 3000
 #   DROPOUT     rate of dropout                             default: 0.1
-#   KEEP        checkpoints to keep, one every 100 updates  default: 5
+#   KEEP        checkpoints to keep, one every 100 updates; the study averages five  default: 5
 #   TRAIN_ARGS  more arguments for fairseq-train            default: none
 set -euo pipefail
 
@@ -57,14 +57,14 @@ echo unknown >>"$run/cpu_seconds" # for now, and for good if this script is kill
 # shellcheck disable=SC2086  # settings is several arguments
 {
   time fairseq-train "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
-    $settings --max-update "$UPDATES" --label-smoothing 0.1 \
+    --max-update "$UPDATES" --label-smoothing 0.1 \
     --arch transformer --share-all-embeddings \
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
     --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
     --optimizer adam --adam-betas '(0.9, 0.98)' \
     --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
     --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format json --log-interval 20 >>"$run/train.log" 2>&1
+    --cpu --num-workers 0 --log-format json --log-interval 20 $settings >>"$run/train.log" 2>&1
 } 2>"$run/time" || failed=1
 seconds=$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time") || seconds=unknown
 sed -i "\$s/.*/$seconds/" "$run/cpu_seconds"

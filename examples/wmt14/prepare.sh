@@ -21,6 +21,8 @@
 #   BPE       sentencepiece, or moses: Moses' tokenisation and subword-nmt, to reproduce
 #             tokenised numbers                         default: sentencepiece
 #   VOCAB_SIZE  pieces or merges    default: 32000; en-fr with BPE=moses: 40000; SMALL=1: 500
+#   SAMPLE    most sentences, of both sides together, that sentencepiece learns on, which takes some
+#             3 kB of memory for each                   default: 2000000
 #   MAX_WORDS, MAX_RATIO  longest sentence, largest ratio of the lengths   default: 250, 2
 #   WORKERS   processes                                 default: number of CPUs
 #   SMALL     1: 500 subwords, for a trial              default: 0
@@ -35,7 +37,8 @@ MAX_WORDS=${MAX_WORDS:-250} MAX_RATIO=${MAX_RATIO:-2}
 vocabulary=32000
 [[ $pair != en-fr || $BPE != moses ]] || vocabulary=40000
 [[ $SMALL != 1 ]] || vocabulary=500
-VOCAB_SIZE=${VOCAB_SIZE:-$vocabulary}
+VOCAB_SIZE=${VOCAB_SIZE:-$vocabulary} SAMPLE=${SAMPLE:-2000000}
+require_positive SAMPLE
 other_ids=(OPUS-news_commentary-v9.0-deu-eng)
 [[ $pair == en-de ]] ||
   other_ids=(OPUS-news_commentary-v9.0-eng-fra OPUS-multiun-v1-eng-fra OPUS-giga_fren-v2-eng-fra)
@@ -45,7 +48,7 @@ MTDATA_IDS=${MTDATA_IDS:-"Statmt-europarl_wmt13-7-$code-eng Statmt-commoncrawl_w
 require_choice SOURCE archives mtdata
 corpus="pair=$pair source=$SOURCE"
 [[ $SOURCE == archives ]] || corpus+=" mtdata=${MTDATA_IDS// /,}"
-begin_preparation "$corpus"
+begin_preparation "$corpus" " sample=$SAMPLE"
 
 # training text by mtdata
 get_mtdata() {
@@ -59,21 +62,9 @@ get_mtdata() {
   rm -rf "$OUT/mtdata.tmp"
 }
 
-# get_test_set NAME SET: a data set of sacrebleu
-get_test_set() {
-  local side language
-  for side in src ref; do
-    language=$source
-    [[ $side == src ]] || language=$target
-    sacrebleu -t "$2" -l "$pair" --echo "$side" >"$OUT/corpora/$1.$language.tmp" ||
-      die "sacrebleu could not get $2"
-    mv "$OUT/corpora/$1.$language.tmp" "$OUT/corpora/$1.$language"
-  done
-}
-
 raw=()
 if [[ $SOURCE == mtdata ]]; then
-  require_program mtdata sacrebleu
+  require_program mtdata
   splits=(train valid test) corpora=(mtdata newstest2013 newstest2014)
   stage "training data by mtdata" "$OUT/corpora/mtdata.$target" get_mtdata
   stage "newstest2013" "$OUT/corpora/newstest2013.$target" get_test_set newstest2013 wmt13
@@ -88,7 +79,7 @@ clean_training_text --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO"
 for split in valid test; do
   stage "$split" "$OUT/clean/$split.$target" copy_split "$split"
 done
-options=(--sample 10000000)
+options=(--sample "$SAMPLE")
 [[ $BPE != moses ]] || options=(--normalise)
 encode_and_binarise "${options[@]}"
 end_preparation ${raw[@]+"${raw[@]}"}

@@ -13,7 +13,8 @@
 #   DROPOUT     rate; attention and ReLU have 0.1          default: 0.1
 #   LR, WARMUP  peak of the learning rate, updates to it   default: 1e-3, 6000
 #   MAX_UPDATE  updates of training                        default: 300000; SMALL=1: 6
-#   SAVE_EVERY  updates between checkpoints; the last 10 are kept  default: 1500; SMALL=1: 2
+#   SAVE_EVERY  updates between checkpoints, each with a validation; the last 10 are kept
+#                                                          default: 1500; SMALL=1: 2
 #   SEED        of parameters, batches and dropout         default: 1
 #   RUN         folder in OUT                              default: CRITERION
 #   SMALL       1: a tiny model, for a trial               default: 0
@@ -39,10 +40,12 @@ fi
 MAX_TOKENS=${MAX_TOKENS:-4096} MAX_UPDATE=${MAX_UPDATE:-300000} SAVE_EVERY=${SAVE_EVERY:-1500}
 require_positive SAVE_EVERY
 
+never=1000000000 # epochs: one of en-de has 250 updates
 check_launch
 choose_update_freq "$paper_tokens"
 train_translation "${architecture[@]}" --share-all-embeddings \
   --dropout "$DROPOUT" --attention-dropout 0.1 --relu-dropout 0.1 \
   --optimizer adam --adam-betas '(0.9,0.98)' --weight-decay 0.0 \
   --lr "$LR" --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --warmup-init-lr 1e-07 \
-  --save-interval-updates "$SAVE_EVERY" --keep-interval-updates 10 --no-epoch-checkpoints
+  --save-interval-updates "$SAVE_EVERY" --keep-interval-updates 10 --no-epoch-checkpoints \
+  --validate-interval-updates "$SAVE_EVERY" --save-interval "$never" --validate-interval "$never"

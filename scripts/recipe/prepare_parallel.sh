@@ -6,7 +6,8 @@
 # pairs: en-de,en-fr; split: train, valid or test; member: name in the archive, in which
 # {other} is the language beside English, and {language} and {role} are those of
 # scripts/corpus/extract_text.py; checksum: sha256:HEX, md5:HEX or - where none is known; address: -
-# where it must be fetched by hand.
+# where it must be fetched by hand. The archive "sacrebleu" stands for its data set of the
+# member's name, which sacrebleu downloads and checks itself.
 #
 # The caller sets pair, source, target, OUT, MAX_WORDS, MAX_RATIO, VOCAB_SIZE.
 
@@ -14,10 +15,10 @@ BPE=${BPE:-sentencepiece} WORKERS=${WORKERS:-$(nproc)}
 DOWNLOAD=1
 [[ -z ${RAW_DIR:-} ]] || DOWNLOAD=0
 
-# begin_preparation CORPORA: checks the settings and compares them with those of what is there;
-# CORPORA is those of the text
+# begin_preparation CORPORA [SUBWORDS]: checks the settings and compares them with those of what is
+# there; CORPORA is those of the text, SUBWORDS more of those of the subwords
 begin_preparation() {
-  local cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO" subwords="bpe=$BPE vocab_size=$VOCAB_SIZE"
+  local cleaning="max_words=$MAX_WORDS max_ratio=$MAX_RATIO" subwords="bpe=$BPE vocab_size=$VOCAB_SIZE${2:-}"
   RAW_DIR=${RAW_DIR:-$OUT/raw}
   ARCHIVES=${ARCHIVES:-$([[ -f $RAW_DIR/archives.tsv ]] && echo "$RAW_DIR" || echo "$here")/archives.tsv}
   require_choice BPE sentencepiece moses
@@ -63,12 +64,25 @@ list_archives() {
 # is_extracted N: corpus N of the table is there as text
 is_extracted() { [[ -e $OUT/corpora/${corpora[$1]}.$source && -e $OUT/corpora/${corpora[$1]}.$target ]]; }
 
+# get_test_set NAME SET: a data set of sacrebleu
+get_test_set() {
+  local side language
+  require_program sacrebleu
+  for side in src ref; do
+    language=$source
+    [[ $side == src ]] || language=$target
+    sacrebleu -t "$2" -l "$pair" --echo "$side" >"$OUT/corpora/$1.$language.tmp" ||
+      die "sacrebleu could not get $2"
+    mv "$OUT/corpora/$1.$language.tmp" "$OUT/corpora/$1.$language"
+  done
+}
+
 # fetch_and_extract FOLDER: text of every corpus of the table into $OUT/corpora. Archives are
 # taken from FOLDER; with DOWNLOAD=1 those that it lacks are downloaded into it.
 fetch_and_extract() {
   local folder=$1 i missing=()
   for i in "${!splits[@]}"; do
-    is_extracted "$i" || [[ -f $folder/${archives[i]} ]] && continue
+    is_extracted "$i" || [[ -f $folder/${archives[i]} || ${archives[i]} == sacrebleu ]] && continue
     if ((!DOWNLOAD)) || [[ ${addresses[i]} == - ]]; then
       local line="  ${archives[i]}  ${addresses[i]/#-/(not to be had at a fixed address: see the README)}"
       [[ " ${missing[*]} " == *"$line"* ]] || missing+=("$line")
@@ -84,6 +98,10 @@ fetch_and_extract() {
       continue
     fi
     echo "== ${corpora[i]}"
+    if [[ ${archives[i]} == sacrebleu ]]; then
+      get_test_set "${corpora[i]}" "${members[i]}"
+      continue
+    fi
     python "$root/scripts/corpus/download.py" "${addresses[i]}" --to "$folder/${archives[i]}" \
       --checksum "${checksums[i]}"
     python "$root/scripts/corpus/extract_text.py" --archive "$folder/${archives[i]}" \
@@ -144,7 +162,9 @@ write_manifest() {
     notes+=(--note "$note")
   done
   for archive in "$@"; do
-    if [[ -f $archive ]]; then
+    if [[ " ${archives[*]-} " == *" $archive "* || ${archive##*/} == sacrebleu ]]; then
+      continue
+    elif [[ -f $archive ]]; then
       archives+=("$archive")
     else
       echo "note: $archive is not there any more: the manifest is without its checksum"

@@ -22,7 +22,8 @@ train_translation() {
   [[ $CRITERION == baseline ]] || criterion=(rdrop --rdrop-alpha "$ALPHA")
   [[ -d $OUT/data-bin ]] || die "no data in $OUT/data-bin: run prepare.sh first, with the same OUT"
   if [[ -f $run/checkpoint_last.pt ]]; then
-    python "$root/scripts/recipe/check_dictionary.py" "$OUT/data-bin" "$run" || exit 1
+    python "$root/scripts/recipe/check_dictionary.py" "$OUT/data-bin" "$run" \
+      --generate-args="-s $source -t $target" >/dev/null || exit 1
   fi
   local arguments=(--source-lang "$source" --target-lang "$target" --task translation
     --criterion "${criterion[@]}" --label-smoothing 0.1 --seed "$SEED" "$@")

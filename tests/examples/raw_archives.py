@@ -4,7 +4,8 @@
     python -m tests.examples.raw_archives iwslt14 de-en DIR TEXT.de TEXT.en
 
 writes to DIR what the recipe's prepare.sh expects in $RAW_DIR, and archives.tsv, the recipe's
-table with the checksums of these archives. Text may be gzipped. The first 60 sentences become
+table with the checksums of these archives; and to DIR/sacrebleu, for $SACREBLEU, the test set that
+sacrebleu would download. Text may be gzipped. The first 60 sentences become
 the validation and test sets, the others the training data.
 """
 
@@ -111,16 +112,38 @@ def wmt14_members(pair: str, text: dict[str, list[str]]) -> dict[str, dict[str, 
 
 
 def iwslt14_members(pair: str, text: dict[str, list[str]]) -> dict[str, dict[str, str]]:
-    """The archive of IWSLT14 (WIT3, release 2014-01) and what is in it, for X-en."""
+    """The archives of IWSLT14 or IWSLT17 (WIT3) and what is in them, for X-en."""
     other = next(language for language in pair.split("-") if language != "en")
-    name = f"{other}-en"
-    members = {}
+    release = "IWSLT17" if other in ("fr", "zh") else "IWSLT14"
+    name, archive, sets = f"en-{other}", f"{release.lower()}.en-{other}.tgz", ["tst2013", "tst2014"]
+    if other == "de":
+        name, archive, sets = "de-en", "de-en.tgz", ["dev2010", "tst2010", "tst2011"]
+    elif other == "es":
+        sets = ["tst2010", "tst2012"]
+    train, held_out = {}, {}
     for language, lines in text.items():
-        members[f"{name}/train.tags.{name}.{language}"] = ted_tags(lines[2 * HELD_OUT :])
-        for start, year in enumerate(("dev2010", "tst2010", "tst2011")):
-            part = ted_xml(lines[start * 20 : (start + 1) * 20], language)
-            members[f"{name}/IWSLT14.TED.{year}.{name}.{language}.xml"] = part
-    return {f"{name}.tgz": members}
+        train[f"{name}/train.tags.{name}.{language}"] = ted_tags(lines[2 * HELD_OUT :])
+        # of 60 lines the first half, if the other half is a test set elsewhere
+        size = (2 if other == "de" else 1) * HELD_OUT // len(sets)
+        for start, year in enumerate(sets):
+            part = ted_xml(lines[start * size : (start + 1) * size], language)
+            train[f"{name}/{release}.TED.{year}.{name}.{language}.xml"] = part
+        part = ted_xml(lines[HELD_OUT : 2 * HELD_OUT], language)
+        held_out[f"{name}/IWSLT14.TED.tst2014.{name}.{language}.xml"] = part
+    archives = {archive: train}
+    if other == "es":
+        archives["iwslt14-test.en-es.tgz"] = held_out
+    return archives
+
+
+def write_sacrebleu_set(folder: Path, name: str, pair: str, text: dict[str, list[str]]) -> None:
+    """The test set as sacrebleu keeps it once it has downloaded and unpacked it."""
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = pair.split("-")
+    for field in ("src", "ref", "docid", "genre", "origlang"):
+        lines = text[target if field == "ref" else source][HELD_OUT : 2 * HELD_OUT]
+        (folder / f"{name}.{pair}.{field}").write_text(plain(lines))
 
 
 MEMBERS = {"wmt14": wmt14_members, "iwslt14": iwslt14_members}
@@ -131,6 +154,8 @@ def write(
 ) -> None:
     """Write the archives and archives.tsv; ``address``, if given, of the server that has them."""
     folder.mkdir(parents=True, exist_ok=True)
+    if recipe == "iwslt14" and ("fr" in text or "zh" in text):
+        write_sacrebleu_set(folder / "sacrebleu", "iwslt17", pair, text)
     for name, members in MEMBERS[recipe](pair, text).items():
         write_archive(folder / name, members)
     lines = []

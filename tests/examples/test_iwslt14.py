@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sys
 
 import pytest
@@ -45,45 +44,91 @@ def test_small_from_archive_to_scores(tmp_path) -> None:
     scores = script("evaluate", "en-de", env={**env, "AVERAGE": "1"}).stdout
     assert "tokenised BLEU" in scores
     assert "BLEU|nrefs:1|case:lc|eff:no|tok:none" in scores
-    assert "with the paper's (de-en: 37.25; baseline 34.64)" in scores
+    assert "  tokenised BLEU with the paper's 30.72 (baseline 28.57), if" in scores
+    # the reference of the tokens is what the model was to write
+    tokens = (out / "rdrop" / "ref.tok.txt").read_text()
+    assert tokens == pieces.replace("@@ ", "")
+    perfect = json.loads((out / "rdrop" / "scores.json").read_text())["perfect"]
+    assert perfect["BLEU"] > 90
     assert "No paired bootstrap: there is no" in scores
     assert "@@" not in (out / "rdrop" / "hyp.txt").read_text()
     assert (out / "rdrop" / "ref.txt").read_text().splitlines() == text["de"][:60]
 
 
+def translated_perfectly(out, tmp_path, pair: str, **env: str) -> str:
+    """evaluate.sh's output for a run that writes the very pieces of the test set."""
+    target = pair[-2:]
+    (out / "rdrop").mkdir()
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        (out / "rdrop" / name).touch()
+    join = "s/@@ //g" if env.get("BPE") == "moses" else "s/ //g;s/▁/ /g;s/^ //"
+    fake = FakePrograms(
+        tmp_path / f"fake.{pair}",
+        "fairseq-generate",
+        fairseq_generate=f"sed '{join}' {out}/pieces/test.pieces.{target} |"
+        ' awk \'{print "D-" NR-1 "\\t-1\\t" $0}\'\n',
+    )
+    path = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
+    return script("evaluate", pair, env={**env, "PATH": path, "AVERAGE": "0"}).stdout
+
+
+@pytest.mark.parametrize("pair", ["en-fr", "es-en"])
+def test_sets_of_the_other_pairs(tmp_path, pair) -> None:
+    """Training, validation and test set as its group has them, cased, punctuation normalised."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    text = text_as(pair, 300)
+    other = pair.replace("en", "").strip("-")
+    text[other][31] += " “Oui”"
+    raw_archives.write("iwslt14", pair, raw, text)
+    env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(out), "BPE": "moses"}
+    env["SACREBLEU"] = str(raw / "sacrebleu")
+    script("prepare", pair, env=env)
+    for language, lines in text.items():
+        assert (out / "corpora" / f"train.{language}").read_text().splitlines() == lines[60:]
+        for split, start in (("valid", 0), ("test", 30)):
+            found = (out / "clean" / f"{split}.{language}").read_text().splitlines()
+            assert found == lines[start : start + 30]
+    kept = json.loads((out / "clean" / "train.clean.json").read_text())["all"]["kept"]
+    assert len((out / "clean" / "train.en").read_text().splitlines()) == kept
+    pieces = (out / "pieces" / f"test.pieces.{other}").read_text()
+    assert pieces != pieces.lower()
+    assert "“" not in pieces
+    files = json.loads((out / "manifest.json").read_text())["files"]
+    archives = {name for name in files if name.endswith(".tgz")}
+    assert archives == {path.name for path in raw.glob("*.tgz")}
+
+    scores = translated_perfectly(out, tmp_path, pair, **env)
+    assert "tokenised BLEU 100.00" in scores
+    assert "BLEU|nrefs:1|case:mixed|eff:no|tok:13a|" in scores
+    cell = {"en-fr": "38.0 (baseline 35.9)", "es-en": "43.2 (baseline 40.6)"}[pair]
+    assert f"BLEU (sacreBLEU) with the paper's {cell}, if" in scores
+    if other == "fr":
+        assert "a perfect translation would have BLEU" in scores  # the original has “
+
+
 def test_chinese(tmp_path) -> None:
     """Han characters for Spanish letters: a sentence is a row of them, without spaces."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
     text = text_as("zh-en", 300)
     text["zh"] = [
         "".join(chr(0x4E00 + ord(letter)) for letter in line if letter.isalnum())
         for line in text["zh"]
     ]
-    raw_archives.write("iwslt14", "zh-en", tmp_path / "raw", text)
-    env = {**SMALL, "RAW_DIR": str(tmp_path / "raw"), "OUT": str(tmp_path / "out")}
+    raw_archives.write("iwslt14", "en-zh", raw, text)
+    env = {**SMALL, "RAW_DIR": str(raw), "OUT": str(out), "SACREBLEU": str(raw / "sacrebleu")}
     # two or three letters a word: more than the usual ratio of lengths, 3
     script("prepare", "en-zh", env={**env, "MAX_RATIO": "6", "VOCAB_SIZE": "500"})
-    counts = json.loads((tmp_path / "out" / "clean" / "train.clean.json").read_text())["all"]
+    counts = json.loads((out / "clean" / "train.clean.json").read_text())["all"]
     assert counts["kept"] > 200
-    assert (tmp_path / "out" / "clean" / "test.zh").read_text().splitlines() == text["zh"][:60]
-    pieces = (tmp_path / "out" / "pieces" / "test.pieces.zh").read_text().split()
+    assert (out / "clean" / "test.zh").read_text().splitlines() == text["zh"][30:60]
+    pieces = (out / "pieces" / "test.pieces.zh").read_text().split()
     assert 1 < sum(map(len, pieces)) / len(pieces) < 4
 
-    (tmp_path / "out" / "rdrop").mkdir()
-    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "dict.zh.txt"):
-        shutil.copy(
-            tmp_path / "out" / "data-bin" / "dict.zh.txt", tmp_path / "out" / "rdrop" / name
-        )
-    fake = FakePrograms(
-        tmp_path / "fake",
-        "fairseq-generate",
-        fairseq_generate='awk \'{print "H-" NR-1 "\\t-1\\t" $0}\' '
-        f"{tmp_path}/out/clean/test.zh\n",
-    )
-    env |= {"PATH": f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}", "AVERAGE": "0"}
-    scores = script("evaluate", "en-zh", env=env).stdout
+    scores = translated_perfectly(out, tmp_path, "en-zh", **env)
     assert "BLEU 100.00" in scores
     assert "BLEU|nrefs:1|case:mixed|eff:no|tok:zh|" in scores
-    assert "nothing with the paper's figures into Chinese" in scores
+    assert "tokenised BLEU 1" not in scores
+    assert "BLEU (sacreBLEU) with the paper's 28.1 (baseline 26.3), if" in scores
 
 
 def test_truncated_download_without_a_checksum(server, tmp_path) -> None:
@@ -185,17 +230,24 @@ def test_effective_batch(fake, prepared, gpus, machines, max_tokens, effective) 
 
 
 def test_archives_that_cannot_be_downloaded(tmp_path) -> None:
-    result = script("prepare", "fr-en", env={"OUT": str(tmp_path)}, check=False)
+    result = script("prepare", "es-en", env={"OUT": str(tmp_path)}, check=False)
     assert result.returncode == 1
-    assert "fr-en.tgz  (not to be had at a fixed address: see the README)" in result.stderr
-    assert last_line(result).endswith("raw lacks the 1 archive(s) above")
+    for name in ("iwslt14", "iwslt14-test"):
+        line = f"{name}.en-es.tgz  (not to be had at a fixed address: see the README)"
+        assert line in result.stderr
+    assert last_line(result).endswith("raw lacks the 2 archive(s) above")
+    # sacrebleu's test set is not among those
+    env = {"OUT": str(tmp_path / "fr"), "RAW_DIR": str(tmp_path)}
+    result = script("prepare", "fr-en", env=env, check=False)
+    assert "  iwslt17.en-fr.tgz  https://raw.githubusercontent.com/hlt-mt/WIT3/" in result.stderr
+    assert last_line(result).endswith("lacks the 1 archive(s) above")
 
 
 @pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
 def test_unknown_pair_and_help(name) -> None:
     result = script(name, "de-fr", check=False)
     assert result.returncode == 1
-    assert re.match(f"iwslt14/{name}: unknown pair de-fr: IWSLT14 is de, fr, zh", result.stderr)
+    assert re.match(f"iwslt14/{name}: unknown pair de-fr: IWSLT is de, fr, zh", result.stderr)
     assert f"bash examples/iwslt14/{name}.sh SOURCE-TARGET" in script(name, "--help").stdout
 
 

@@ -1,5 +1,6 @@
 """examples/low_resource: the split, the scripts on real text, and the study with fake trainings."""
 
+import bz2
 import csv
 import gzip
 import json
@@ -130,11 +131,15 @@ def script(name: str, *arguments: str, check: bool = True, real: bool = False, *
 def test_prepare_train_evaluate(raw, tmp_path) -> None:
     """The three verbs with fairseq itself, and each a second time, which does nothing."""
     env = {"RAW_DIR": str(raw), "OUT": str(tmp_path / "out"), "SRC": "es", "TGT": "en", **SIZES}
-    env |= {"RUN": "trial", "UPDATES": "2", "BEAM": "1", "ALPHA": "3"}
-    for name in ("prepare", "train", "evaluate"):  # train: its CPU time is measured
-        script(name, real=name == "train", **env)
-    trial = tmp_path / "out" / "runs" / "trial"
-    files = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("*.*"))}
+    env |= {"RUN": "alpha3.1", "UPDATES": "6", "BEAM": "1", "ALPHA": "3"}
+    env["TRAIN_ARGS"] = "--save-interval-updates 1"  # what train.sh has otherwise: 100
+    script("prepare", **env)
+    # not by the fork server, whose processes' time bash does not see
+    script("train", real=True, **env)
+    script("evaluate", **env)
+    trial = tmp_path / "out" / "runs" / "alpha3.1"
+    found = [path for path in sorted((tmp_path / "out").rglob("*.*")) if path.is_file()]
+    files = {path: path.stat().st_mtime_ns for path in found}
     for name in ("prepare", "train", "evaluate"):
         script(name, **env)
     changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
@@ -145,9 +150,26 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
     }
     user, system = map(float, (trial / "cpu_seconds").read_text().split())
     assert user + system > 0.1  # importing torch alone takes seconds
-    assert '"train_num_updates": "2"' in (trial / "train.log").read_text()
+    assert '"train_num_updates": "6"' in (trial / "train.log").read_text()
     count = len((tmp_path / "out" / "text" / "test.en").read_text().splitlines())
-    for which in ("best", "last"):
+    # the last five of six, which are what KEEP has kept
+    kept = sorted(path.name for path in trial.glob("checkpoint_*_*.pt"))
+    assert kept == [f"checkpoint_1_{update}.pt" for update in range(2, 7)]
+    assert not list(trial.glob("*/average.pt"))
+    results = [sys.executable, RECIPE / "results.py", "--runs", trial.parent, "--main", "alpha3"]
+    tables = run([*results, "--out", tmp_path / "results.tsv"]).stdout
+    with (tmp_path / "results.tsv").open() as file:
+        rows = {row["checkpoint"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert rows.keys() == {"best", "last", "average"}
+    assert rows["average"]["valid_loss"] == ""
+    assert rows["average"]["at_update"] == "6"
+    scores = json.loads((trial / "average" / "scores.json").read_text())
+    assert rows["average"]["chrF2"] == f"{scores['chrF2']['score']:.2f}"
+    line = [*("alpha3", "1", "6", rows["average"]["cpu_seconds"], "6", "")]
+    line += [rows["average"]["BLEU"], rows["average"]["chrF2"]]
+    assert f"| {' | '.join(line)} |" in tables.partition("Averages of the last five")[2]
+
+    for which in ("best", "last", "average"):
         assert len((trial / which / "hyp.txt").read_text().splitlines()) == count
         assert json.loads((trial / which / "scores.json").read_text()).keys() >= {"BLEU", "chrF2"}
     for name, changes, message in (
@@ -159,10 +181,14 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
         (
             "train",
             {"ALPHA": "4"},
-            "trial was made with .*< --rdrop-alpha 3 > --rdrop-alpha 4; set RUN",
+            "alpha3.1 was made with .*< --rdrop-alpha 3 > --rdrop-alpha 4; set RUN",
         ),
-        ("evaluate", {"BEAM": "2"}, "< BEAM=1 > BEAM=2; remove .*best and .*last to score it anew"),
-        ("train", {"UPDATES": "1"}, "has had 2 updates, more than UPDATES=1"),
+        (
+            "evaluate",
+            {"BEAM": "2"},
+            "< BEAM=1 > BEAM=2; remove .*best, .*last and .*average to score",
+        ),
+        ("train", {"UPDATES": "1"}, "has had 6 updates, more than UPDATES=1"),
     ):
         result = script(name, check=False, **{**env, **changes})
         assert result.returncode == 1
@@ -193,11 +219,11 @@ echo "after $updates" >"$folder/checkpoint_last.pt"
 GENERATE = """#!/usr/bin/env bash
 # the reference, from a baseline's checkpoint without the first word of each sentence
 [[ $* == *baseline* ]] && cut='s/^[^ ]* //'
-sed "${cut:-}" "$1/../text/test.en" | awk '{ print "H-" NR - 1 "\\t-0.5\\t" $0 }'
+sed "${cut:-}" "$1/../text/test.en" | awk '{ print "D-" NR - 1 "\\t-0.5\\t" $0 }'
 """
 PREPROCESS = """#!/usr/bin/env bash
 while (($#)); do [[ $1 != --destdir ]] || folder=$2; shift; done
-mkdir -p "$folder" && echo x >"$folder/test.es-en.en.bin"
+mkdir -p "$folder" && echo x | tee "$folder/test.es-en.es.bin" >"$folder/test.es-en.en.bin"
 echo "a 1" | tee "$folder/dict.es.txt" >"$folder/dict.en.txt"
 """
 
@@ -290,7 +316,7 @@ def test_study(fake) -> None:
 
     table = (fake.out / "results.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
-    (line,) = [row for row in cells if row[:2] == ["alpha5", "1"]]
+    (line,) = [row for row in cells if row[:2] == ["alpha5", "1"]]  # no averages here
     best = of["alpha5", "best"]
     assert line[6:9] == [
         *(best["BLEU"], best["chrF2"]),
@@ -392,6 +418,21 @@ def test_wrong_settings(fake, name, changes, message) -> None:
     assert fake.trainings() == []
 
 
+def test_best_beside_nan(tmp_path) -> None:
+    """A validation that gave NaN is not the best one, even if it is the first."""
+    run_folder = tmp_path / "runs" / "baseline.1"
+    (run_folder / "best").mkdir(parents=True)
+    line = 'it | INFO | valid | {"valid_loss": "%s", "valid_ppl": "9", "valid_num_updates": "%s"}\n'
+    log = "".join(line % values for values in (("nan", 1), ("4.5", 2), ("4.25", 3), ("nan", 4)))
+    (run_folder / "train.log").write_text(log)
+    (run_folder / "updates").write_text("4\n")
+    (run_folder / "cpu_seconds").write_text("1.5 0.5\n")
+    metric = {"score": 1.0, "signature": "x"}
+    (run_folder / "best" / "scores.json").write_text(json.dumps({"BLEU": metric, "chrF2": metric}))
+    results = [sys.executable, RECIPE / "results.py", "--runs", tmp_path / "runs", "--main", "x"]
+    assert "| 4 | 2 | 3 | 4.250 |" in run([*results, "--out", tmp_path / "results.tsv"]).stdout
+
+
 def test_help() -> None:
     for name in ("prepare", "train", "evaluate", "study"):
         text = script(name, "--help").stdout
@@ -418,3 +459,91 @@ def test_numbers_have_points_in_any_locale() -> None:
     """bash's ``time`` and mawk write commas in some, which the study could not add up."""
     program = "source scripts/recipe/stages.sh; printf '%s\\n' \"$LC_ALL\""
     assert run(["bash", "-c", program], env={"LC_ALL": "de_DE.UTF-8"}).stdout == "C.UTF-8\n"
+
+
+TRANSLATIONS = {
+    "en": """Package: chess3
+Description-md5: 1
+Description-en: Play chess across  3 boards!
+ There are three boards, e.g. One.  It is hard. A second
+ sentence ends here.
+ .
+ This paragraph is whole. The other side has it in one.
+  * a list
+    that goes on
+  * the same
+
+Package: chess3-data
+Description-md5: 2
+Description-en: Play chess across 3 boards!
+ No translation of this paragraph.
+
+Package: other
+Description-md5: 3
+Description-en: Not translated
+""",
+    "de": """Package: chess3
+Description-md5: 1
+Description-de: Schach auf 3 Brettern!
+ Es gibt drei Bretter, z.B. Eins. Es ist schwer. Ein zweiter
+ Satz endet hier.
+ .
+ Dieser Absatz ist ganz, die andere Seite hat zwei Sätze.
+  * eine Liste, die
+    weitergeht
+  * the same
+
+Package: chess3-data
+Description-md5: 2
+Description-de: Schach auf 3 Brettern!
+
+Package: other
+Description-md5: 4
+Description-de: Von einer anderen Fassung
+""",
+}
+
+
+def test_corpus_of_debian(tmp_path) -> None:
+    """A made-up sample in the format of Debian's Translation files."""
+    files = [tmp_path / "Translation-en.bz2", tmp_path / "Translation-de"]
+    files[0].write_bytes(bz2.compress(TRANSLATIONS["en"].encode()))
+    files[1].write_text(TRANSLATIONS["de"])
+    script = [sys.executable, RECIPE / "debian_corpus.py", "--languages", "en", "de"]
+    result = run([*script, "--out", tmp_path / "raw", *files])
+    assert result.stdout == f"{tmp_path}/raw: 6 pairs of 1 packages\n"
+    assert [lines_of(tmp_path / "raw" / f"sent.{name}.gz") for name in ("en", "de", "pkg")] == [
+        [
+            "Play chess across 3 boards!",
+            "There are three boards, e.g. One.",
+            "It is hard.",
+            "A second sentence ends here.",
+            "This paragraph is whole. The other side has it in one.",
+            "a list that goes on",
+        ],
+        [
+            "Schach auf 3 Brettern!",
+            "Es gibt drei Bretter, z.B. Eins.",
+            "Es ist schwer.",
+            "Ein zweiter Satz endet hier.",
+            "Dieser Absatz ist ganz, die andere Seite hat zwei Sätze.",
+            "eine Liste, die weitergeht",
+        ],
+        ["chess3"] * 6,
+    ]
+    before = (tmp_path / "raw" / "sent.en.gz").read_bytes()
+    (tmp_path / "short.bz2").write_bytes(files[0].read_bytes()[:50])
+    (tmp_path / "another").write_text(TRANSLATIONS["de"].replace("md5: ", "md5: 9"))
+    for names, message in (
+        (files, "raw is there already: remove it first"),
+        ([files[0], tmp_path / "none"], "no such file: .*none"),
+        ([tmp_path / "short.bz2", files[1]], "cannot read .*short.bz2: Compressed file ended"),
+        (files[::-1], "Translation-de holds no package with a Description-en: is it Debian's"),
+        ([files[0], tmp_path / "another"], "no description of .* is translated in .*same release"),
+    ):
+        out = tmp_path / ("raw" if names is files else "new")
+        result = run([*script, "--out", out, *names], check=False)
+        assert result.returncode
+        assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "raw" / "sent.en.gz").read_bytes() == before

@@ -38,6 +38,24 @@ def test_mean_in_float64(tmp_path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_tied_parameters_are_written_once(data, trained, tmp_path) -> None:
+    """Embeddings and output projection of a real model, which share their memory in its file."""
+    inputs = sorted(trained[0].glob("checkpoint_*_*.pt"))
+    run([*AVERAGE, "--output", tmp_path / "avg.pt", *inputs])
+    models = [torch.load(path)["model"] for path in (*inputs, tmp_path / "avg.pt")]
+    tied = [
+        name for name in models[0] if name.endswith(("embed_tokens.weight", "projection.weight"))
+    ]
+    assert len(tied) == 3
+    for model in models:
+        assert len({model[name].data_ptr() for name in tied}) == 1
+    *parts, average = models
+    assert len({tensor.data_ptr() for tensor in average.values()}) == len(average) - 2
+    for name, tensor in average.items():
+        expected = sum(part[name].double() for part in parts) / len(parts)
+        assert torch.equal(tensor, expected.to(tensor.dtype)), name
+
+
 def test_last_by_epoch_or_by_update(tmp_path) -> None:
     for epoch in (1, 2, 9, 10):
         save(tmp_path / f"checkpoint{epoch}.pt", epoch)

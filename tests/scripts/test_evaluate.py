@@ -2,9 +2,13 @@
 
 import json
 import re
+import shutil
 import sys
+from pathlib import Path
 
-from ..conftest import ROOT, run
+import pytest
+
+from ..conftest import ARCHS, PAIR, ROOT, USER_DIR, corpus_lines, run, train
 
 EVALUATE = ["bash", ROOT / "scripts" / "evaluate.sh"]
 SHORT = {"GENERATE_ARGS": "--cpu --max-len-b 15", "BEAM": "2"}
@@ -55,6 +59,89 @@ def test_average_and_baseline(data, trained, tmp_path) -> None:
     same = [a == b for a, b in zip(expected, found, strict=True) if "<<unk>>" not in b]
     assert len(same) > 20
     assert all(same)
+
+
+def binarised(folder: Path, codes: bool) -> list[str]:
+    """A folder's bin/: words, or subword-nmt's codes, and another pair's. Gives the test's text."""
+    from subword_nmt.apply_bpe import BPE
+    from subword_nmt.learn_bpe import learn_bpe
+
+    text = {language: corpus_lines("train", language)[:200] for language in ("es", "en")}
+    encoded = text
+    if codes:
+        with (folder / "codes").open("w+") as file:
+            learn_bpe(text["es"] + text["en"], file, 100)
+            file.seek(0)
+            bpe = BPE(file)
+        encoded = {side: [bpe.process_line(line) for line in text[side]] for side in text}
+    for language, lines in encoded.items():
+        (folder / f"all.{language}").write_text("".join(f"{line}\n" for line in lines))
+        (folder / f"some.{language}").write_text("".join(f"{line}\n" for line in lines[:20]))
+    preprocess = ["fairseq-preprocess", *PAIR, "--joined-dictionary", "--destdir", folder / "bin"]
+    preprocess += ["--trainpref", folder / "all", "--validpref", folder / "some"]
+    run([*preprocess, "--testpref", folder / "some"])
+    # of another pair, which comes first where names are listed
+    for name in ("dict.aa.txt", "dict.zz.txt", "test.aa-zz.aa.bin", "test.aa-zz.zz.bin"):
+        (folder / "bin" / name).write_text("das 3\n")
+    return text["en"][:20]
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_words_and_codes_become_text(tmp_path, codes) -> None:
+    """The reference is the text: neither pieces of words nor words without spaces."""
+    text = binarised(tmp_path, codes)
+    train(tmp_path, tmp_path, "--max-update", "1")
+    command = [*EVALUATE, tmp_path / "bin", tmp_path / "checkpoint_last.pt"]
+    env = {**SHORT, "GENERATE_ARGS": "--cpu --max-len-b 15 --min-len 15"}
+    for setting in [{}] if codes else [{}, {"POST_PROCESS": ""}]:
+        run(command, env={**env, **setting})
+        assert (tmp_path / "ref.txt").read_text().splitlines() == text
+        assert "@@ " not in (tmp_path / "hyp.txt").read_text()
+    # before anything is generated
+    (tmp_path / "generate.log").unlink()
+    for setting, message in (
+        ({"POST_PROCESS": "sentencepiece"}, "subword_nmt, or leave" if codes else "join all words"),
+        ({"GENERATE_ARGS": "--remove-bpe sentencepiece"}, "set POST_PROCESS instead"),
+        ({"GENERATE_ARGS": "--bpe subword_nmt", "POST_PROCESS": "subword_nmt"}, "holds --bpe, wh"),
+        ({"SUBSET": "test.aa-zz"}, "holds no test.aa-zz set of es and en"),
+    ):
+        result = run(command, env={**env, **setting}, check=False)
+        (line,) = result.stderr.splitlines()
+        assert message in line
+        assert not (tmp_path / "generate.log").exists()
+
+
+def test_decoded_by_fairseq(data, trained, tmp_path) -> None:
+    """With --bpe fairseq decodes the target; the translation is decoded as well."""
+    command = [*EVALUATE, data / "bin", trained[0] / "checkpoint_last.pt", "--out"]
+    run([*command, tmp_path / "a"], env=SHORT)
+    bpe = f"{SHORT['GENERATE_ARGS']} --bpe sentencepiece --sentencepiece-model {data}/spm.model"
+    run([*command, tmp_path / "b"], env={**SHORT, "GENERATE_ARGS": bpe})
+    for name in ("hyp.txt", "ref.txt"):
+        assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
+
+
+def test_tags_of_languages(data, tmp_path) -> None:
+    """A task that adds symbols to the dictionary, so that the model has more rows."""
+    multilingual = ["--task", "translation_multi_simple_epoch", "--lang-pairs", "es-en"]
+    multilingual += ["--encoder-langtok", "tgt", "--decoder-langtok"]
+    command = ["fairseq-train", data / "bin", *USER_DIR, *multilingual, "--cpu", "--max-update"]
+    command += ["1", "--arch", "transformer", *ARCHS["transformer"].split()]
+    command += ["--criterion", "rdrop", "--optimizer", "adam", "--max-tokens", "1500"]
+    run([*command, "--num-workers", "0", "--save-dir", tmp_path])
+    arguments = f"{SHORT['GENERATE_ARGS']} {' '.join(multilingual)} -s es -t en"
+    command = [*EVALUATE, data / "bin", tmp_path / "checkpoint_last.pt"]
+    run(command, env={**SHORT, "GENERATE_ARGS": arguments})
+    assert len((tmp_path / "hyp.txt").read_text().splitlines()) == 40
+
+
+def test_target_side_is_needed_before_translating(data, trained, tmp_path) -> None:
+    shutil.copytree(data / "bin", tmp_path / "bin")
+    (tmp_path / "bin" / "test.es-en.en.bin").unlink()
+    command = [*EVALUATE, tmp_path / "bin", trained[0] / "checkpoint_last.pt", "--out", tmp_path]
+    result = run(command, env=SHORT, check=False)
+    assert "holds no target side for test: give --reference" in result.stderr
+    assert not (tmp_path / "generate.log").exists()
 
 
 def test_wrong_input(data, trained, tmp_path) -> None:

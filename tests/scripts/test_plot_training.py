@@ -190,6 +190,27 @@ def test_command_line(logs, tmp_path, read_run) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["training.png"]
 
 
+def test_best_beside_nan(tmp_path) -> None:
+    """A validation that gave NaN is not the best one; where all did, there is none."""
+    log = tmp_path / "log"
+    values = [("nan", "nan", "nan"), ("3.5", "11.3", "nan"), ("3.25", "9.5", "nan")]
+    values += [("nan", "nan", "nan"), ("4", "16", "nan")]
+    log.write_text(
+        "".join(
+            f'{{"epoch": 1, "valid_loss": "{loss}", "valid_ppl": "{ppl}", "valid_bleu": "{bleu}", '
+            f'"valid_num_updates": "{10 * number}"}}\n'
+            for number, (loss, ppl, bleu) in enumerate(values, 1)
+        )
+    )
+    result = run([sys.executable, SCRIPT, log], cwd=tmp_path)
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[1:4] == [
+        "  best valid loss: 3.25 bits (update 30, 0 s)",
+        "  best valid perplexity: 9.5 2^nll_loss (update 30, 0 s)",
+        "  no valid BLEU: all values are NaN",
+    ]
+
+
 def test_what_is_drawn_is_named(logs, read_run) -> None:
     """Titles, units, and a legend with both runs' training and validation."""
     figure = draw([read_run(logs / f"{name}.log", name) for name in ("whole", "parts")])

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sacrebleu
 
 from ..conftest import ROOT, corpus_lines, run
 
@@ -85,10 +86,13 @@ def test_tokenised_bleu(files, tmp_path) -> None:
     }
     for side, line in sides.items():
         files[side].write_text(f"{line}\n")
-    languages = ["--tokenised", "en", "--compound-split", "en"]
-    command = [*SCORE, *flags(files, "hypothesis", "reference"), *languages]
-    result = run([*command, "--json", tmp_path / "scores.json"])
+        (tmp_path / f"tok.{side}").write_text(f"{tokens[side]}\n")
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--json", tmp_path / "scores.json"]
+    result = run([*command, "--tokenised", "en"])
     report = json.loads((tmp_path / "scores.json").read_text())
+    # the same of tokens that somebody else made
+    own = ["--tokens", tmp_path / "tok.hypothesis", tmp_path / "tok.reference"]
+    assert run([*command, *own]).stdout == result.stdout
     for name, split in (("tokenised BLEU", False), ("tokenised compound-split BLEU", True)):
         for side, line in tokens.items():
             text = line.replace("rich-text", "rich ##AT##-##AT## text") if split else line
@@ -98,6 +102,20 @@ def test_tokenised_bleu(files, tmp_path) -> None:
         assert report[name]["score"] == pytest.approx(expected["score"])
         assert f"{name} {expected['score']:.2f} (not sacreBLEU)" in result.stdout
     assert report["tokenised BLEU"]["score"] != report["tokenised compound-split BLEU"]["score"]
+
+
+def test_what_a_perfect_translation_would_score(files, tmp_path) -> None:
+    perfect = tmp_path / "perfect.txt"
+    command = [*SCORE, *flags(files, "hypothesis", "reference"), "--perfect", perfect]
+    lines = files["reference"].read_text().splitlines()
+    perfect.write_text(files["reference"].read_text())
+    assert "a perfect translation" not in run(command).stdout
+    perfect.write_text("".join(f"{line} .\n" for line in lines))
+    result = run([*command, "--json", tmp_path / "scores.json"])
+    report = json.loads((tmp_path / "scores.json").read_text())
+    bleu = sacrebleu.corpus_bleu([f"{line} ." for line in lines], [lines]).score
+    assert report["perfect"]["BLEU"] == pytest.approx(bleu)
+    assert f"a perfect translation would have BLEU {bleu:.2f} and chrF2" in result.stdout
 
 
 def test_language_and_case(files, tmp_path) -> None:

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 
 from ...conftest import ROOT, run
 
@@ -23,7 +26,7 @@ def copy(data, trained, tmp_path) -> tuple[Path, Path]:
     return made, run_folder
 
 
-def message(*arguments: Path) -> str:
+def message(*arguments: Path | str) -> str:
     result = run([*CHECK, *arguments], check=False)
     assert result.returncode == (1 if result.stderr else 0)
     return result.stderr
@@ -59,7 +62,68 @@ def test_symbols_beside_the_checkpoint(copy) -> None:
         assert "they differ from line 5 on" in message(data, checkpoint)
 
 
-def test_not_a_data_folder(tmp_path) -> None:
-    assert message(tmp_path, tmp_path) == (
-        f"check_dictionary: {tmp_path} holds no dict.LANGUAGE.txt: is it fairseq-preprocess's?\n"
+def test_not_a_data_folder(copy, tmp_path) -> None:
+    checkpoint = copy[1] / "checkpoint_last.pt"
+    assert f"{tmp_path} lacks dict.es.txt, of a translation from es to en: is it fairseq-prep" in (
+        message(tmp_path, checkpoint)
     )
+    assert "It may be no pair that its files name: name them" in message(tmp_path, tmp_path)
+
+
+def test_each_side_has_its_dictionary(copy) -> None:
+    """Both sizes occur in the checkpoint, but each on the other side."""
+    data, folder = copy
+    checkpoint = folder / "checkpoint_last.pt"
+    state = torch.load(checkpoint)
+    rows = state["model"]["decoder.embed_tokens.weight"]
+    state["model"]["decoder.embed_tokens.weight"] = rows.repeat(2, 1)[: len(rows) + 3]
+    torch.save(state, checkpoint)
+    dictionary = data / "dict.es.txt"
+    dictionary.write_text(dictionary.read_text() + "a1 1\nb2 1\nc3 1\n")
+    found = message(data, checkpoint)
+    assert f"{dictionary} has {len(rows) + 3} symbols" in found
+    assert f"the encoder's embeddings in {checkpoint} have {len(rows)} rows" in found
+
+
+def test_symbols_that_a_task_adds(copy) -> None:
+    data, folder = copy
+    checkpoint = folder / "checkpoint_last.pt"
+    for path in data.iterdir():  # two of the symbols came from the task
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    assert "embeddings" in message(data, checkpoint)  # the translation task adds none
+    state = torch.load(checkpoint)
+    state["cfg"]["task"]["_name"] = "translation_multi_simple_epoch"
+    torch.save(state, checkpoint)
+    assert message(data, checkpoint) == ""
+    with (data / "dict.es.txt").open("a") as file:  # these can have no rows
+        file.write("a1 1\nb2 1\nc3 1\n")
+    assert "dict.es.txt has" in message(data, checkpoint)
+
+
+def test_other_pairs_in_the_folder(copy) -> None:
+    data, folder = copy
+    checkpoint = folder / "checkpoint_last.pt"
+    for language in ("de", "fr"):
+        (data / f"dict.{language}.txt").write_text("das 3\n")
+        (folder / f"dict.{language}.txt").write_text("an older one 3\n")
+    (data / "test.de-fr.de.bin").touch()
+    result = run([*CHECK, data, checkpoint])
+    assert (result.stdout, result.stderr) == ("es en\n", "")
+    # the direction is the checkpoint's, unless fairseq-generate is told another
+    other = run([*CHECK, data, checkpoint, "--generate-args=--beam 2 -s en -t es"])
+    assert other.stdout == "en es\n"
+    found = message(data, checkpoint, "--generate-args=-t de")
+    assert "dict.de.txt (1 symbols) is not the dictionary" in found
+    (data / "dict.es.txt").unlink()
+    assert f"{data} lacks dict.es.txt, of a translation from es to en" in message(data, checkpoint)
+
+
+def test_a_task_of_several_pairs(copy) -> None:
+    data, folder = copy
+    checkpoint = folder / "checkpoint_last.pt"
+    state = torch.load(checkpoint)
+    task = state["cfg"]["task"]
+    task |= {"source_lang": None, "target_lang": None, "lang_pairs": ["es-en", "en-es"]}
+    torch.save(state, checkpoint)
+    assert "which language? It may be en-es, es-en: name them" in message(data, checkpoint)
+    assert message(data, checkpoint, "--generate-args=-s en --target-lang es") == ""
