@@ -64,7 +64,7 @@ def cluster_log_probs(features: Tensor, layers: Layers) -> list[Tensor]:
         features: [..., D]
     Returns: [..., size of the cluster] each; float32, or float64 for float64 features.
     """
-    return [_log_softmax(module(features)) for module in (layers.head, *layers.tails)]
+    return [_lprobs(layers, cluster, features) for cluster in range(len(layers.cutoffs))]
 
 
 def dense_log_probs(clusters: list[Tensor]) -> Tensor:
@@ -104,10 +104,6 @@ def reference_adaptive_rdrop_loss(
 def _mean_over_pairs(lprobs: Tensor) -> Tensor:
     """The symmetric KL of [passes, N, V], mean over the pairs of passes: [N]."""
     return torch.stack([symmetric_kl(p, q) for p, q in combinations(lprobs, 2)]).mean(0)
-
-
-def _log_softmax(logits: Tensor) -> Tensor:
-    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def fused_adaptive_rdrop_loss(
@@ -203,23 +199,23 @@ def _visit(
     Returns: objective, nll_loss and kl, [R] each, all differentiable.
     """
     first = layers.cutoffs[0]
-    head = _lprobs(layers.head, features)
+    head = _lprobs(layers, 0, features)
     label = target
     divergence = _symmetric_kl(head[..., :first] if kl == "exact" else head)
     nll_loss = torch.zeros_like(divergence)
-    for index, tail in enumerate(layers.tails):
+    for index in range(len(layers.tails)):
         start, end = layers.cutoffs[index : index + 2]
         inside = (target >= start) & (target < end)
         label = torch.where(inside, first + index, label)
         symbol = (target - start).clamp(0, end - start - 1)  # any for a target that is elsewhere
         if kl == "exact":
-            lprobs = _lprobs(tail, features)
+            lprobs = _lprobs(layers, index + 1, features)
             divergence = divergence + _symmetric_kl(lprobs, head[..., first + index])
             nll_loss = nll_loss - _of(lprobs, symbol).masked_fill(~inside, 0)
         else:
             rows = inside.nonzero().squeeze(-1)
             if len(rows):
-                lprobs = _lprobs(tail, features[:, rows])
+                lprobs = _lprobs(layers, index + 1, features[:, rows])
                 divergence = divergence.index_add(0, rows, _symmetric_kl(lprobs))
                 nll_loss = nll_loss.index_add(0, rows, -_of(lprobs, symbol[rows]))
     nll_loss = nll_loss - _of(head, label)
@@ -227,9 +223,25 @@ def _visit(
     return objective, nll_loss, divergence
 
 
-def _lprobs(module: nn.Module, features: Tensor) -> Tensor:
-    """``module``'s log-probabilities for features [m, R, D]."""
-    return _log_softmax(module(features.flatten(0, 1))).unflatten(0, features.shape[:2])
+def _lprobs(layers: Layers, cluster: int, features: Tensor) -> Tensor:
+    """log-probabilities of the head, cluster 0, or within a tail, for features [..., D].
+
+    Raises:
+        ValueError: the module has not as many logits as ``cutoffs`` say.
+    """
+    cutoffs, tails = layers.cutoffs, layers.tails
+    if cluster == 0:
+        name, module, width = "head", layers.head, cutoffs[0] + len(tails)
+    else:
+        name, module = f"tails[{cluster - 1}]", tails[cluster - 1]
+        width = cutoffs[cluster] - cutoffs[cluster - 1]
+    logits = module(features.flatten(0, -2))
+    if logits.size(-1) != width:
+        raise ValueError(
+            f"{name} gives {logits.size(-1)} logits, cutoffs {list(cutoffs)} say {width}"
+        )
+    logits = logits.unflatten(0, features.shape[:-1])
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def _of(lprobs: Tensor, index: Tensor) -> Tensor:

@@ -42,8 +42,8 @@ def rdrop_loss(
         ignore_index: targets that add exactly 0 to loss and gradient.
         passes: m >= 2.
         reduction: "sum", "mean" (over the targets that are not ignored) or "none".
-        impl: "fused" (not twice differentiable), "eager" (the definition, through
-            autograd), or "auto": fused.
+        impl: "fused", "eager" (the definition, through autograd; the only one that can be
+            differentiated twice), or "auto": fused.
         with_accuracy: also count the passes whose argmax is the target.
         chunk_rows: how many rows of a pass the fused loss visits at once; None: chosen from
             V so that they stay in the cache.
@@ -153,8 +153,8 @@ def adaptive_rdrop_loss(
         kl: "exact", the KL of the whole distribution, for which every tail is computed for
             every target; or "target", cheaper and not exact: that of the head and, within
             the tail of the target, of that tail (adaptive.py has the formulas).
-        impl: "fused" (a chunk of targets at a time, not twice differentiable), "eager" (the
-            definition, through autograd), or "auto": fused.
+        impl: "fused" (a chunk of targets at a time), "eager" (the definition, through
+            autograd; the only one that can be differentiated twice), or "auto": fused.
         chunk_rows: how many targets are visited at once; None: as many as make 64 MiB of
             float32 logits on a CPU, 256 MiB elsewhere. Memory is several times that.
 

@@ -1,6 +1,7 @@
 """The fused losses against their definition."""
 
 import math
+import weakref
 from typing import NamedTuple
 
 import pytest
@@ -333,6 +334,16 @@ def test_second_derivatives_are_refused(loss, reduction: str, dtype: torch.dtype
         torch.autograd.grad(penalty, leaf, retain_graph=True, allow_unused=True)
     with refused:
         (objective + penalty).backward()
+
+
+def test_logits_are_not_kept_for_backward() -> None:
+    """Their gradient takes their place in memory; what refuses second derivatives holds nothing."""
+    logits = torch.randn(4, 50, requires_grad=True) * 1
+    kept = weakref.ref(logits)
+    loss = rdrop_loss(logits, torch.tensor([1, 2]), alpha=1.0)
+    del logits
+    assert kept() is None
+    loss.objective.backward()
 
 
 @pytest.mark.parametrize("loss", EAGER)
