@@ -135,10 +135,11 @@ def regression_rdrop_loss(
 
         sum_i (f_i - y)^2 + alpha * mean over i < j of (f_i - f_j)^2
 
-    The paper gives no formula for STS-B. Its authors' code does this: the squared error of
-    each pass and alpha times the squared difference of the two predictions (dropreg/R-Drop,
-    fairseq_src/examples/roberta/roberta_rdrop_src/loss/reg_cross_entropy.py). It is what the
-    symmetric KL becomes, up to the factor, if predictions are means of Gaussians of one width.
+    The squared error of each pass and alpha times the squared difference of the two predictions,
+    as the authors' BERT code has it for STS-B with alpha 1 (dropreg/R-Drop, modeling_bert.py;
+    their other files take the first pass's error only). The paper's form is in its appendix A.4.
+    It is what the symmetric KL becomes, up to the factor, if predictions are means of Gaussians
+    of one width.
 
     Args:
         predictions: [passes * N], all targets' first pass, then all targets' second pass.
