@@ -10,12 +10,11 @@ it would make something else than text of these symbols. With --join, prints the
 of symbols, as fairseq-generate would.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
-from text_files import InputError, command_line, whole_lines
+from text_files import InputError, argument_parser, command_line, whole_lines
 
 #: how each value of --post-process finds the ends of words, as a symbol shows it
 MARKS = {
@@ -91,9 +90,7 @@ def post_process(dictionary: Path, chosen: str | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("file", type=Path, help="dict.LANGUAGE.txt; with --join, a sentence a line")
     parser.add_argument("--set", metavar="VALUE", help="what the user has chosen")
     parser.add_argument("--join", metavar="VALUE", help="print the text of the file")
