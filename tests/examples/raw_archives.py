@@ -128,6 +128,8 @@ def iwslt14_members(pair: str, text: dict[str, list[str]]) -> dict[str, dict[str
         for start, year in enumerate(sets):
             part = ted_xml(lines[start * size : (start + 1) * size], language)
             train[f"{name}/{release}.TED.{year}.{name}.{language}.xml"] = part
+        if other != "de":  # an older set, which is not for this recipe
+            train[f"{name}/{release}.TED.dev2010.{name}.{language}.xml"] = ted_xml(lines, language)
         part = ted_xml(lines[HELD_OUT : 2 * HELD_OUT], language)
         held_out[f"{name}/IWSLT14.TED.tst2014.{name}.{language}.xml"] = part
     archives = {archive: train}
