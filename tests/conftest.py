@@ -1,5 +1,7 @@
 """Real data and small models that the tests share."""
 
+import copy
+import functools
 import gzip
 import os
 import subprocess
@@ -16,14 +18,19 @@ import torch
 from fairseq import options, tasks
 from fairseq.data import iterators
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig
 
 import rdrop_fairseq  # noqa: F401  (registers the criteria, lets torch load checkpoints)
 
 from . import fork_server
 
 # a run of the suite is a function of the code; scripts/test.sh --fuzz looks for new examples
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None)
-hypothesis.settings.register_profile("fuzz", max_examples=1000, deadline=None)
+hypothesis.settings.register_profile(
+    "suite", max_examples=60, derandomize=True, deadline=None, database=None
+)
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=150, deadline=None, database=None, print_blob=True
+)
 hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
@@ -182,6 +189,17 @@ def pairs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def configuration(task: str, command: Sequence[str]) -> DictConfig:
+    """What fairseq-train makes of the arguments ``command``."""
+    return copy.deepcopy(_configuration(task, *command))
+
+
+@functools.cache  # it takes longer than most that is tested with it
+def _configuration(task: str, *command: str) -> DictConfig:
+    parser = options.get_training_parser(task)
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, list(command)))
+
+
 @pytest.fixture(scope="session")
 def build(data: Path) -> Callable[..., SimpleNamespace]:
     """build("transformer", "--dropout 0.1", criterion="rdrop", ...): what fairseq-train builds.
@@ -192,7 +210,6 @@ def build(data: Path) -> Callable[..., SimpleNamespace]:
 
     def build(arch: str, flags: str = "") -> SimpleNamespace:
         lm = arch == "transformer_lm"
-        parser = options.get_training_parser("language_modeling" if lm else "translation")
         command = [
             *(str(data / ("lm" if lm else "bin")), "--arch", arch.removesuffix("-untied")),
             *ARCHS[arch].split(),
@@ -200,7 +217,7 @@ def build(data: Path) -> Callable[..., SimpleNamespace]:
             *("--optimizer", "adam", "--max-tokens", "600"),
         ]
         command += ["--tokens-per-sample", "32"] if lm else ["-s", "es", "-t", "en"]
-        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, command))
+        cfg = configuration("language_modeling" if lm else "translation", command)
         if lm not in task_of:
             task_of[lm] = tasks.setup_task(cfg.task)
             task_of[lm].load_dataset("valid")

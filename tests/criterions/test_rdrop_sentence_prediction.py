@@ -11,9 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fairseq import options, tasks
+from fairseq import tasks
 from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
@@ -24,16 +23,15 @@ from rdrop_fairseq.criterions.rdrop_sentence_prediction import (
 )
 from rdrop_fairseq.errors import UsageError
 
-from ..conftest import ROBERTA, ROOT, USER_DIR, run
+from ..conftest import ROBERTA, ROOT, USER_DIR, configuration, run
 
 
 def configured(data, flags, criterion="rdrop_sentence_prediction"):
-    parser = options.get_training_parser("sentence_prediction")
     command = [str(data), *ROBERTA.split(), "--criterion", criterion, "--optimizer", "adam"]
     if "--num-classes" not in flags:
         command += ["--num-classes", "1" if "--regression-target" in flags else "2"]
     command += ["--batch-size", "8", *flags.split()]
-    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, command))
+    return configuration("sentence_prediction", command)
 
 
 @pytest.fixture

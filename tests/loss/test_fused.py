@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import linear
@@ -157,8 +157,6 @@ ALL_MASKED = {
 }
 
 
-@pytest.mark.hypothesis
-@settings(max_examples=80)
 @given(case=cases)
 @example(case=ALL_MASKED)
 @example(case={**ALL_MASKED, "padding": "all", "reduction": "sum"})
@@ -182,8 +180,6 @@ def test_logits_equal_the_definition(case: dict, dtype: torch.dtype) -> None:
     assert_within(grads, eager_grads, [bound.gradient * grad_output.abs().max()])
 
 
-@pytest.mark.hypothesis
-@settings(max_examples=60)
 @given(case=cases, with_bias=st.booleans())
 @example(case=ALL_MASKED, with_bias=True)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
