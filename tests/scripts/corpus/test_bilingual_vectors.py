@@ -14,7 +14,7 @@ from ...conftest import ROOT, corpus_lines, run
 SCRIPT = ROOT / "scripts" / "corpus" / "bilingual_vectors.py"
 
 
-def command(folder: Path, *arguments: str) -> list:
+def command(folder: Path, *arguments: object) -> list:
     return [
         *(sys.executable, SCRIPT, "--text", folder / "train", "--languages", "es", "en"),
         *("--dim", "8", "--out", folder / "out", *arguments),
@@ -71,6 +71,8 @@ def test_words_of_the_same_pairs_have_the_same_vector(tmp_path) -> None:
 
 def test_wrong_input(tmp_path) -> None:
     write(tmp_path, ["a b", "b c"], ["x y"])
+    result = run(command(tmp_path, "--dim", "0"), check=False)
+    assert "--dim must be at least 1, got 0" in result.stderr
     for change, message in (
         (lambda: None, "2 lines, {}/train.en has 1: line for line"),
         (lambda: write(tmp_path, ["a b"], ["x y"]), "4 words in 1 pairs are too few for --dim 8"),
@@ -82,4 +84,3 @@ def test_wrong_input(tmp_path) -> None:
         assert message.format(tmp_path) in result.stderr
         assert "Traceback" not in result.stderr
         assert not list(tmp_path.glob("out*/*"))
-    assert "--dim must be at least 1" in run(command(tmp_path, "--dim", "0"), check=False).stderr
