@@ -50,6 +50,8 @@ echo "$version" >"$out/version"
 trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130' INT TERM
 
 keep_memory
+# threads that spin while they wait slow each other down severalfold where a core is busy
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 dim=128 # of the model, and so of the vectors that it starts from
 started=$SECONDS
