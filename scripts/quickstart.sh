@@ -8,7 +8,7 @@
 #
 #   --compare    also train the same model with fairseq's label_smoothed_cross_entropy, and
 #                print sacrebleu's paired bootstrap between the two
-#   --updates N  updates of training                      default: 1000
+#   --updates N  updates of training                      default: 2400
 #   --alpha A    weight of R-Drop's KL term               default: 1
 #   --seed S     seed of parameters, batches and dropout  default: 1
 #   --out DIR    where to write                           default: runs/quickstart
@@ -19,7 +19,7 @@ set -euo pipefail
 
 source "$(dirname "$0")/recipe/stages.sh"
 VENV=${VENV:-$root/.venv}
-updates=1000 alpha=1 seed=1 out=$root/runs/quickstart compare=false
+updates=2400 alpha=1 seed=1 out=$root/runs/quickstart compare=false
 
 while (($#)); do
   case $1 in
@@ -50,7 +50,10 @@ echo "$version" >"$out/version"
 trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130' INT TERM
 
 keep_memory
+# threads that spin while they wait slow each other down severalfold where a core is busy
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
+dim=128 # of the model, and so of the vectors that it starts from
 started=$SECONDS
 times=()
 # stage NAME COMMAND...: run a command with a headline, and note the time it takes
@@ -65,9 +68,12 @@ stage() {
 prepare() {
   [[ -d $out/text ]] || python "$root/scripts/corpus/encode_corpus.py" --corpus "$root/scripts/quickstart_data" \
     --languages es en --vocab-size 4000 --out "$out/text"
+  # so few updates are too few to learn from nothing which word is which
+  [[ -d $out/vectors ]] || python "$root/scripts/corpus/bilingual_vectors.py" --text "$out/text/train.pieces" \
+    --languages es en --dim "$dim" --out "$out/vectors"
   [[ -d $out/bin ]] && return
   # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  preprocess "$out/bin" "$out/preprocess.log" -s es -t en --joined-dictionary --workers 1 \
+  preprocess "$out/bin" "$out/preprocess.log" -s es -t en --workers 1 \
     --trainpref "$out/text/train.pieces" --validpref "$out/text/valid.pieces" \
     --testpref "$out/text/test.pieces"
 }
@@ -76,7 +82,7 @@ prepare() {
 train() {
   local run=$out/$1
   shift
-  local settings="$* --max-update $updates --seed $seed"
+  local settings="$* --max-update $updates --total-num-update $updates --seed $seed"
   mkdir -p "$run"
   if [[ -f $run/settings && $(<"$run/settings") != "$settings" ]]; then
     die "$run was trained with '$(<"$run/settings")', not '$settings': give another --out, or remove it"
@@ -86,14 +92,15 @@ train() {
   # shellcheck disable=SC2086  # settings is several arguments
   fairseq-train "$out/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" $settings \
     --task translation --source-lang es --target-lang en \
-    --arch transformer --share-all-embeddings --dropout 0.1 \
-    --encoder-layers 3 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
-    --decoder-layers 3 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
+    --arch transformer --share-decoder-input-output-embed --dropout 0.1 \
+    --encoder-embed-path "$out/vectors/es.vec" --decoder-embed-path "$out/vectors/en.vec" \
+    --encoder-layers 3 --encoder-embed-dim "$dim" --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
+    --decoder-layers 3 --decoder-embed-dim "$dim" --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
     --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
-    --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1500 \
-    --save-interval-updates 100 --keep-interval-updates 1 --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format "$(log_format)" --log-interval 20 |
-    tee -a "$run/train.log"
+    --lr 2e-3 --lr-scheduler polynomial_decay --warmup-updates 200 --max-tokens 1000 \
+    --save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints \
+    --cpu --num-workers 0 --log-format simple --log-interval 1 |
+    tee -a "$run/train.log" | python "$root/scripts/recipe/progress.py" "$updates"
   touch "$run/done"
 }
 
