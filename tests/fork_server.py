@@ -44,9 +44,10 @@ PROGRAMS = (
     *("fairseq-train", "fairseq-hydra-train", "fairseq-preprocess", "fairseq-generate"),
     *("fairseq-interactive", "fairseq-validate", "fairseq-eval-lm", "sacremoses", "torchrun"),
 )
-# beginnings of variables that a process reads once, and what the server may differ in
+# beginnings of variables that a process reads once, and what the server may differ in: what is
+# applied in `become` or read later, and how several threads would wait
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA_", "LD_")
-APPLIED_LATER = ("PYTHONPATH", "PYTHONWARNINGS", "TORCHELASTIC_", "TORCH_NCCL_")
+MAY_DIFFER = ("PYTHONPATH", "PYTHONWARNINGS", "TORCHELASTIC_", "TORCH_NCCL_", "OMP_WAIT_POLICY")
 IMPORTED = (
     # torch.optim imports _dynamo with the first optimizer
     *(
@@ -253,7 +254,7 @@ def differs(
         own: the server's environment as it started, and as the imports left it.
     """
     for name in set().union(asked, *own):
-        read_at_start = name.startswith(READ_AT_START) and not name.startswith(APPLIED_LATER)
+        read_at_start = name.startswith(READ_AT_START) and not name.startswith(MAY_DIFFER)
         if read_at_start and asked.get(name) not in [environment.get(name) for environment in own]:
             return True
     folders = filter(None, asked.get("PYTHONPATH", "").split(os.pathsep))

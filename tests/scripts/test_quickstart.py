@@ -4,10 +4,12 @@ import gzip
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,17 +58,28 @@ def test_whole_books_are_held_out(tmp_path) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path) -> dict[str, str]:
-    """Settings of a quick run, in an environment whose programs start fast."""
-    venv = tmp_path / "venv"
+def quickstart(tmp_path) -> SimpleNamespace:
+    """``command`` and ``settings`` of a quick run: with one verse of ten to train on, in an
+    environment whose programs start fast."""
+    checkout, venv = tmp_path / "checkout", tmp_path / "venv"
+    shutil.copytree(ROOT / "scripts", checkout / "scripts")
+    for name in ("rdrop_fairseq", "constraints.txt", "setup.py"):
+        (checkout / name).symlink_to(ROOT / name)
+    for language in ("en", "es"):
+        text = "".join(f"{line}\n" for line in corpus_lines("train", language)[::10])
+        path = checkout / "scripts" / "quickstart_data" / f"train.{language}.gz"
+        path.write_bytes(gzip.compress(text.encode()))
     (venv / "bin").mkdir(parents=True)
     for program in PROGRAMS:
         (venv / "bin" / program).symlink_to(Path(STAND_INS, program))
     made_of = (ROOT / "constraints.txt").read_bytes() + (ROOT / "setup.py").read_bytes()
     checksum = subprocess.run(["cksum"], input=made_of, capture_output=True, check=True)
-    (venv / "rdrop.stamp").write_text(f"{checksum.stdout.decode().strip()} {ROOT}\n")
-    # an untrained model does not know when to stop
-    return {"VENV": str(venv), "GENERATE_ARGS": "--max-len-b 5", "BEAM": "1"}
+    (venv / "rdrop.stamp").write_text(f"{checksum.stdout.decode().strip()} {checkout}\n")
+    return SimpleNamespace(
+        command=["bash", str(checkout / "scripts" / "quickstart.sh")],
+        # an untrained model does not know when to stop
+        settings={"VENV": str(venv), "GENERATE_ARGS": "--max-len-b 5", "BEAM": "1"},
+    )
 
 
 def interrupt_in(program: str, command: list[str], settings: dict[str, str]) -> tuple[int, str]:
@@ -99,9 +112,9 @@ def interrupt_in(program: str, command: list[str], settings: dict[str, str]) -> 
     return process.returncode, errors
 
 
-def test_interrupted_then_whole_then_skipped(tmp_path, settings) -> None:
-    out = tmp_path / "out"
-    command = [*QUICKSTART, "--updates", "2", "--alpha", "2", "--out", str(out)]
+def test_interrupted_then_whole_then_skipped(tmp_path, quickstart) -> None:
+    out, settings = tmp_path / "out", quickstart.settings
+    command = [*quickstart.command, "--updates", "2", "--alpha", "2", "--out", str(out)]
     status, errors = interrupt_in("fairseq-preprocess", command, settings)
     assert status == 130, errors
     assert "run it again to go on from here" in errors
