@@ -12,7 +12,6 @@ from typing import Any
 import fairseq
 import numpy
 import torch
-from scipy.stats import pearsonr, spearmanr
 
 from .errors import UsageError
 
@@ -241,6 +240,8 @@ def pearson_and_spearman(preds: numpy.ndarray, labels: numpy.ndarray) -> dict[st
     Args:
         preds, labels: [N]
     """
+    from scipy.stats import pearsonr, spearmanr  # as late as fairseq does: not all need it
+
     if min(len(set(preds.tolist())), len(set(labels.tolist()))) < 2:
         return {"pearson": 0.0, "spearmanr": 0.0, "corr": 0.0}
     pearson, spearman = pearsonr(preds, labels)[0], spearmanr(preds, labels)[0]
