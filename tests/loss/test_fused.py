@@ -222,6 +222,29 @@ def test_linear_equals_the_definition(case: dict, with_bias: bool, dtype: torch.
     assert_within(grads, eager_grads, [error @ w, error.t() @ x, error.sum(0)][: len(grads)])
 
 
+@pytest.mark.parametrize("impl", ["fused", "eager"])
+def test_close_passes_do_not_cancel(impl: str) -> None:
+    """float32 finds a KL of 1e-9, where log-probabilities are known to 1e-6 only.
+
+    Where the two passes are the same, their log-probabilities are off by d at most (`rounding`):
+    a KL is at most the sum of p d^2, which is d^2. As a difference of entropies it would be off
+    by d itself.
+    """
+    torch.manual_seed(0)
+    logits, target = torch.randn(8, 1000), torch.randint(1000, (8,))
+    loss = rdrop_loss(torch.cat([logits, logits]), target, alpha=1.0, reduction="none", impl=impl)
+    u, largest = torch.finfo(torch.float32).eps / 2, logits.log_softmax(-1).abs().max()
+    off = 2 * (2 * u * largest + 6 * 1000**0.5 * u)
+    assert off**2 < 1e-8
+    assert loss.kl.ge(0).all()
+    assert loss.kl.le(off**2).all()
+    close = torch.cat([logits, logits + 5e-5 * torch.randn(8, 1000)])
+    found = rdrop_loss(close, target, alpha=1.0, reduction="none", impl=impl).kl
+    truth = reference_rdrop_loss(close.double(), target, alpha=1.0, reduction="none").kl
+    assert 1e-10 < truth.mean() < 1e-8
+    torch.testing.assert_close(found.double(), truth, rtol=0.1, atol=0)
+
+
 def test_gradcheck() -> None:
     torch.manual_seed(0)
     target = torch.tensor([0, 1, 4])
