@@ -14,7 +14,9 @@
 #   --out DIR    where to write                           default: runs/quickstart
 #
 # Settings (environment variables):
-#   VENV, PYTHON  see scripts/setup.sh
+#   VENV, PYTHON     see scripts/setup.sh
+#   OMP_WAIT_POLICY  how threads wait for each other         default: passive; active is faster
+#                    on a machine that does nothing else, and several times slower on a busy one
 set -euo pipefail
 
 source "$(dirname "$0")/recipe/stages.sh"
