@@ -9,8 +9,9 @@ import rdrop_fairseq
 
 from .conftest import ROOT, tracked
 
+NOT_OURS = {".venv", "runs", ".pytest_cache"}
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not {".venv", "runs"} & set(path.relative_to(ROOT).parts)
+    path for path in ROOT.rglob("*.md") if not NOT_OURS & set(path.relative_to(ROOT).parts)
 )
 
 
