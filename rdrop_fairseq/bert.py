@@ -72,7 +72,7 @@ class BertModel(RobertaModel):
         return model
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
-        """Let a model of version 0.2 or older be what it was trained as: without segments."""
+        """Let a model that was made without segments be what it was trained as."""
         super().upgrade_state_dict_named(state_dict, name)
         key = f"{name}." * bool(name) + SEGMENT
         state_dict.setdefault(key, torch.zeros_like(self.state_dict()[SEGMENT]))
