@@ -15,8 +15,8 @@
 #   alphaA-everyK  R-Drop at every K-th update only (--rdrop-interval)
 #   alphaA-passesM R-Drop with M passes
 #   baseline-long, alphaA-long
-#                  the run of that setting and seed goes on until 2 x UPDATES; needs it earlier in
-#                  the list
+#                  the run of that setting and seed goes on until 2 x UPDATES (the baseline from
+#                  baseline-time if that is there); needs it earlier in the list
 #
 # Settings (environment variables):
 #   MAIN     the R-Drop setting that is compared with the baseline, default: alpha1
@@ -32,9 +32,9 @@ UPDATES=${UPDATES:-3000}
 OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
-  baseline-time:2 baseline-time:3 alpha5:1 alpha3:1 alpha0:1
-  $MAIN-every2:1 $MAIN-every5:1 $MAIN-passes3:1 baseline-long:1 $MAIN-long:1
-  baseline-long:3 $MAIN-long:3}
+  baseline-time:2 baseline-time:3 baseline-long:1 $MAIN-long:1 baseline-long:2 $MAIN-long:2
+  baseline-long:3 $MAIN-long:3 alpha5:1 alpha3:1 alpha0:1 $MAIN-every2:1 $MAIN-every5:1
+  $MAIN-passes3:1}
 export OUT
 
 no_arguments "$@"
@@ -103,8 +103,13 @@ for item in $RUNS; do
       updates=$(updates_in_time "$seed")
       ;;
     *-long)
-      go_on "${setting%-long}" "$seed" "$setting"
       updates=$((2 * UPDATES))
+      shorter=${setting%-long}
+      further=$OUT/runs/baseline-time.$seed/updates
+      if [[ $setting == baseline-long && -f $further ]] && (($(<"$further") <= updates)); then
+        shorter=baseline-time
+      fi
+      go_on "$shorter" "$seed" "$setting"
       ;;
   esac
   variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$updates")
