@@ -29,6 +29,7 @@ setup(
     extras_require={
         # what examples/ and the scripts that draw or convert use beside the above
         "recipes": [
+            "accelerate",
             "datasets",
             "matplotlib",
             "mtdata",
@@ -36,6 +37,7 @@ setup(
             "rouge-score",
             "sacremoses",
             "scikit-learn",
+            "seqeval",
             "subword-nmt",
             "tensorboardX",
             "tokenizers",
