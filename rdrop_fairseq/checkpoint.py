@@ -25,6 +25,7 @@ from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.logging import meters
+from fairseq.trainer import Trainer
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
@@ -73,6 +74,8 @@ def prepare() -> None:
         checkpoint_utils.load_checkpoint_to_cpu = _explain_errors(
             checkpoint_utils.load_checkpoint_to_cpu
         )
+    if not hasattr(Trainer.load_checkpoint, "__wrapped__"):
+        Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
 
 
 # what reading a cut off file, or something else than a checkpoint, ends in
@@ -101,6 +104,26 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
             raise  # no memory, no permission, ...: not the file's fault
 
     return load_checkpoint_to_cpu
+
+
+def _explain_other_criterion(load: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+    """Say what to do where fairseq asserts that the criterion has not changed."""
+
+    @functools.wraps(load)
+    def load_checkpoint(self: Trainer, filename: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(self, filename, *args, **kwargs)
+        except AssertionError as error:
+            changed = re.fullmatch(r"Criterion does not match; .*\. (\w+) vs (\w+)", str(error))
+            if not changed:
+                raise
+            raise UsageError(
+                f"{filename} is from a training with {changed[1]}, this one has {changed[2]}: to "
+                f"start from its parameters give --finetune-from-model {filename} and another "
+                "--save-dir"
+            ) from error
+
+    return load_checkpoint
 
 
 def _was_read(error: Exception) -> bool:

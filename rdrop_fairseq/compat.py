@@ -29,6 +29,7 @@ def prepare() -> None:
     resume_with_same_batches()
     block_repeated_ngrams()
     correlate_any_number_of_sentences()
+    translate_from_pretrained_bart()
     be_found_twice()
 
 
@@ -246,6 +247,26 @@ def pearson_and_spearman(preds: numpy.ndarray, labels: numpy.ndarray) -> dict[st
         return {"pearson": 0.0, "spearmanr": 0.0, "corr": 0.0}
     pearson, spearman = pearsonr(preds, labels)[0], spearmanr(preds, labels)[0]
     return {"pearson": pearson, "spearmanr": spearman, "corr": (pearson + spearman) / 2}
+
+
+def translate_from_pretrained_bart() -> None:
+    """Let --task translation_from_pretrained_bart (mBART) find its arguments.
+
+    It looks for them where tasks had them before they were dataclasses, in ``args``, and stops
+    with an AttributeError. Needed until fairseq's task reads ``cfg``, as TranslationTask does.
+    """
+    from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
+
+    initialise = TranslationFromPretrainedBARTTask.__init__
+    if hasattr(initialise, "__wrapped__"):
+        return
+
+    @functools.wraps(initialise)
+    def __init__(self: Any, args: Any, *dictionaries: Any, **kwargs: Any) -> None:
+        self.args = args
+        initialise(self, args, *dictionaries, **kwargs)
+
+    TranslationFromPretrainedBARTTask.__init__ = __init__
 
 
 def be_found_twice() -> None:

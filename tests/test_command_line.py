@@ -100,13 +100,6 @@ def test_memory_efficient_fp16_and_buckets(data, tmp_path) -> None:
     assert logged(result, "train")[0]["train_num_updates"] == "3"
 
 
-@pytest.mark.parametrize("arch", ["lstm", "fconv"])
-def test_other_models(data, tmp_path, arch) -> None:
-    result = train(data, tmp_path, "--max-update", "2", arch=arch)
-    assert "impl logits" in result.stdout
-    assert logged(result, "train")[0]["train_num_updates"] == "2"
-
-
 def test_hydra(data, tmp_path) -> None:
     """fairseq-hydra-train with a small config."""
     (tmp_path / "tiny.yaml").write_text(

@@ -1,6 +1,7 @@
 """What the criteria must know of a model: how its loss can be computed."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
@@ -74,8 +75,17 @@ def logits_of(model: BaseFairseqModel, net_output: Any) -> Tensor:
 
     For a model that computes log-probabilities in its own way (adaptive softmax, pointer
     networks) these are they: log_softmax leaves them as they are.
+
+    Raises:
+        UsageError: the output is a dict of several, as that of language models of speech.
     """
     if _has_plain_softmax(unwrapped(model)):
+        if isinstance(net_output, Mapping):
+            raise UsageError(
+                "--criterion rdrop needs one sequence of logits, and "
+                f"{type(unwrapped(model)).__name__} gives {', '.join(map(str, net_output))}: train "
+                "it with its own criterion"
+            )
         return net_output[0]
     return model.get_normalized_probs(net_output, log_probs=True)
 

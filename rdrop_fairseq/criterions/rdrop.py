@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from fairseq.models.nat import FairseqNATModel
 from fairseq.tasks import FairseqTask
-from torch import nn
+from torch import Tensor, nn
 
 from ..batch import repeat_batch, tiled
 from ..errors import UsageError
@@ -67,6 +68,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         self.set_up(rdrop_alpha, rdrop_passes, rdrop_interval, rdrop_impl)
 
     def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
+        _check_batch(sample, self.task)
         passes, target = self.rdrop_passes, sample["target"]
         interleave = needs_sorted_lengths(model)
         net_input = repeat_batch(sample["net_input"], passes, target.size(0), interleave=interleave)
@@ -149,15 +151,36 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
 
 
 def _check_task(task: FairseqTask) -> None:
-    """Raise UsageError if ``task`` has no target tokens."""
-    name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
+    """Raise UsageError if ``task`` has no target tokens, or targets of other tasks beside them."""
     if hasattr(task, "label_dictionary"):
         instead = "--criterion rdrop_sentence_prediction"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"
+    elif getattr(task, "multitask_tasks", None):
+        raise UsageError(
+            "--criterion rdrop has no loss for the tasks of --multitask-config-yaml "
+            f"({', '.join(task.multitask_tasks)}): leave it out, or train with the criterion made "
+            "for them, such as speech_to_unit (with --rdrop-alpha, fairseq's own R-Drop)"
+        )
     else:
         return
     raise UsageError(
         "--criterion rdrop needs a task whose target is a sequence of tokens, such as translation "
-        f"or language_modeling; {name} has none: use {instead}"
+        f"or language_modeling; {_name(task)} has none: use {instead}"
     )
+
+
+def _check_batch(sample: dict[str, Any], task: FairseqTask) -> None:
+    """Raise UsageError unless ``sample`` has one input and one sequence of target tokens."""
+    if not (
+        isinstance(sample.get("net_input"), Mapping) and isinstance(sample.get("target"), Tensor)
+    ):
+        raise UsageError(
+            "--criterion rdrop needs batches with one net_input and one tensor of target tokens; "
+            f"those of {_name(task)} have {', '.join(sample)}: use the criterion made for this task"
+        )
+
+
+def _name(task: FairseqTask) -> str:
+    """What --task calls ``task``."""
+    return getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__

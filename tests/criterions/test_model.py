@@ -101,6 +101,13 @@ def test_logits_of_a_model_with_its_own_probabilities(build) -> None:
     assert choose_impl(plain, "auto")[0] == "logits"
 
 
+def test_several_outputs(build) -> None:
+    """As those of transformer_ulm, a language model of units, durations and pitch."""
+    model = build("transformer").model
+    with pytest.raises(UsageError, match="TransformerModel gives token, duration: train"):
+        logits_of(model, {"token": torch.zeros(2, 3, 4), "duration": torch.zeros(2, 3)})
+
+
 def test_may_overwrite() -> None:
     x = torch.randn(2, 3, 4, requires_grad=True)
     linear = nn.Linear(4, 5, bias=False)

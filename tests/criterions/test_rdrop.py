@@ -10,7 +10,10 @@ import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.logging import metrics
 from fairseq.models.nat import FairseqNATModel
+from fairseq.models.wav2vec.wav2vec2_asr import Wav2VecCtc
 from fairseq.nan_detector import NanDetector
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.fairseq_task import StatefulContainer
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import reference_rdrop_loss
@@ -348,13 +351,43 @@ def test_no_dropout(build, impl) -> None:
     step(built.criterion("rdrop", rdrop_alpha=0, rdrop_impl=impl), built.model, built.sample)
 
 
-def test_tasks_without_target_tokens() -> None:
+SETTINGS = {"sentence_avg": False, "label_smoothing": 0.1}
+
+
+def test_tasks_with_another_criterion() -> None:
     create = CRITERION_REGISTRY["rdrop"]
-    settings = {"sentence_avg": False, "label_smoothing": 0.1}
     with pytest.raises(UsageError, match="use --criterion rdrop_sentence_prediction"):
-        create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **settings)
-    with pytest.raises(UsageError, match="whose target is a sequence of tokens"):
-        create(SimpleNamespace(target_dictionary=None), **settings)
+        create(SimpleNamespace(target_dictionary=1, label_dictionary=1), **SETTINGS)
+    multitask = SimpleNamespace(target_dictionary=1, multitask_tasks={"letters": 1, "units": 2})
+    with pytest.raises(UsageError, match=r"no loss for .*--multitask-config-yaml \(letters, units"):
+        create(multitask, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("audio_pretraining", "hubert_pretraining", "multires_hubert_pretraining"),
+        *("text_to_speech", "frm_text_to_speech", "speech_to_speech"),
+    ],
+)
+def test_tasks_without_target_tokens(name) -> None:
+    task = TASK_REGISTRY[name].__new__(TASK_REGISTRY[name])
+    vars(task).update(cfg=None, state=StatefulContainer(), tgt_dict=None)
+    with pytest.raises(UsageError, match=f"a sequence of tokens.*{type(task).__name__} has none"):
+        CRITERION_REGISTRY["rdrop"](task, **SETTINGS)
+
+
+def test_batches_of_something_else(build) -> None:
+    """Several targets, as speech_dlm_task has, or inputs, as sentence_ranking has."""
+    built = build("transformer", "--dropout 0.3")
+    criterion = built.criterion("rdrop")
+    for sample in (
+        {**built.sample, "target": {"next": built.sample["target"]}},
+        {"net_input1": built.sample["net_input"], "target": built.sample["target"]},
+        {"net_input": built.sample["net_input"]},
+    ):
+        with pytest.raises(UsageError, match=f"those of translation have {', '.join(sample)}: use"):
+            step(criterion, built.model, sample)
 
 
 def test_models_that_do_not_predict_token_by_token(build) -> None:
@@ -377,6 +410,21 @@ def test_models_that_do_not_predict_token_by_token(build) -> None:
         UsageError, match=rf"\({2 * size}, {length}\) \+ .* OfFrames gives \({length}"
     ):
         step(criterion, built.model, built.sample)
+
+
+def test_ctc(build) -> None:
+    built = build("transformer", "--dropout 0.3")
+    frames, (size, _) = 60, built.sample["target"].shape
+
+    class Encoder(torch.nn.Dropout):
+        def forward(self, source):
+            logits = torch.zeros(frames, len(source), 50)
+            return {"encoder_out": super().forward(logits), "padding_mask": None}
+
+    model = Wav2VecCtc(SimpleNamespace(blank_weight=0, blank_mode="add"), Encoder(0.1))
+    sample = {**built.sample, "net_input": {"source": torch.zeros(size, 1000)}}
+    with pytest.raises(UsageError, match=rf"Wav2VecCtc gives \({frames}, {2 * size}, 50.*for CTC"):
+        step(built.criterion("rdrop"), model, sample)
 
 
 def test_a_tensor_that_is_not_a_batch(build) -> None:

@@ -413,18 +413,6 @@ def test_fairseq_train(pairs, tmp_path) -> None:
     assert (tmp_path / "checkpoint_best.pt").is_file()
 
 
-def test_resumed_training_ends_where_an_undisturbed_one_does(pairs, tmp_path) -> None:
-    flags = ["--report-mcc", "--no-epoch-checkpoints", "--seed", "3"]
-    training(pairs / "classes", tmp_path / "whole", *flags, "--max-update", "12")
-    training(pairs / "classes", tmp_path / "two", *flags, "--max-update", "6")
-    training(pairs / "classes", tmp_path / "two", *flags, "--max-update", "12")
-    whole, two = (
-        torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"]
-        for name in ("whole", "two")
-    )
-    assert all(torch.equal(whole[name], two[name]) for name in whole)
-
-
 def test_fairseq_hydra_train(pairs, tmp_path) -> None:
     (tmp_path / "tiny.yaml").write_text(
         f"""# @package _group_
