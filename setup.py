@@ -25,6 +25,7 @@ setup(
         "omegaconf",
         "sacrebleu>=2.4",
         "sentencepiece>=0.2",
+        "seqeval>=1.2",
     ],
     extras_require={
         # what examples/ and the scripts that draw or convert use beside the above
@@ -37,7 +38,6 @@ setup(
             "rouge-score",
             "sacremoses",
             "scikit-learn",
-            "seqeval",
             "subword-nmt",
             "tensorboardX",
             "tokenizers",

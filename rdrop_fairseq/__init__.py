@@ -1,7 +1,7 @@
 """R-Drop (Liang et al., NeurIPS 2021, arXiv 2106.14448) for fairseq.
 
 ``fairseq-train --user-dir rdrop_fairseq --criterion rdrop`` imports this file.
-It registers the criteria and a model, and teaches torch >= 2.6 to load fairseq's checkpoints.
+It registers criteria, a task and a model, and teaches torch >= 2.6 to load fairseq's checkpoints.
 Without fairseq, only ``rdrop_fairseq.loss`` is of use.
 """
 
@@ -14,7 +14,7 @@ __version__ = "0.2.0"
 
 
 def _register() -> None:
-    """Import fairseq, mend what it needs, and register criteria and models."""
+    """Import fairseq, mend what it needs, and register criteria, models and tasks."""
     # one of fairseq's modules calls logging.basicConfig(level=DEBUG) as it is imported, after
     # which a program's own basicConfig does nothing, and every library's debug messages show
     root = logging.getLogger()
@@ -32,7 +32,7 @@ def _register() -> None:
 
     checkpoint.prepare()
 
-    from . import bert, criterions  # noqa: F401  (importing registers)
+    from . import bert, criterions, tasks  # noqa: F401  (importing registers)
 
 
 _found = find_spec("fairseq")

@@ -190,6 +190,37 @@ def pairs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tagged(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120/40 real English sentences whose capitalised words are tagged, for sequence_tagging."""
+    folder = tmp_path_factory.mktemp("tagged")
+    lines = (data / "train.en").read_text().splitlines()[:160]
+    split_of = {"train": lines[:120], "valid": lines[120:]}
+    for field in ("input0", "label"):
+        command = ["fairseq-preprocess", "--only-source", "--destdir", folder / field]
+        for split, rows in split_of.items():
+            text = folder / f"{split}.{field}"
+            if field == "label":
+                rows = [" ".join(tags_of_pieces(row.split())) for row in rows]
+            text.write_text("".join(f"{row}\n" for row in rows))
+            command += [f"--{split}pref", text]
+        run(command if field == "label" else [*command, "--srcdict", data / "bin" / "dict.en.txt"])
+    return folder
+
+
+def tags_of_pieces(pieces: list[str]) -> list[str]:
+    """Capitalised words in a row are a name; <pad> where a piece goes on with a word."""
+    tags, before = [], "O"
+    for piece in pieces:
+        if not piece.startswith("\N{LOWER ONE EIGHTH BLOCK}"):
+            tags.append("<pad>")
+            continue
+        name = "B-NAME" if before == "O" else "I-NAME"
+        before = name if piece[1:2].isupper() else "O"
+        tags.append(before)
+    return tags
+
+
 def configuration(task: str, command: Sequence[str]) -> DictConfig:
     """What fairseq-train makes of the arguments ``command``."""
     return copy.deepcopy(_configuration(task, *command))

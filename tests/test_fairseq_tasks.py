@@ -83,7 +83,10 @@ CASES = [
          "rdrop_sentence_prediction"),
     Case("sentence_prediction_adapters", "xmod_base_13", "", "classes", CLASSES, BERT,
          "rdrop_sentence_prediction"),
-    # sequence_tagging: a case here, its data in `folders`
+    Case("sequence_tagging", "roberta", "", "tagged", "--init-token 0", BERT,
+         "rdrop_sequence_tagging"),
+    Case("sequence_tagging", "bert", "", "tagged", "--init-token 0", BERT,
+         "rdrop_sequence_tagging"),
 ]
 # fmt: on
 
@@ -96,13 +99,14 @@ def plain(criterion: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def folders(data, pairs, tmp_path_factory) -> dict[str, Path]:
+def folders(data, pairs, tagged, tmp_path_factory) -> dict[str, Path]:
     """Where each kind of data is, by the names that the cases use."""
     folder = tmp_path_factory.mktemp("tasks")
     return {
         "bin": data / "bin",
         "lm": data / "lm",
         "classes": pairs / "classes",
+        "tagged": tagged,
         "languages": by_language(data / "bin", folder / "languages"),
         "speech": speech(data, folder / "speech"),
     }

@@ -62,3 +62,17 @@ def check_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_interval: int) -> N
             f"--rdrop-interval must be at least 1, got {rdrop_interval}: 1 is R-Drop in every "
             "update, k in one of every k. For none train with the criterion that this one extends"
         )
+
+
+def impl_of_head(flags: RDropFlags) -> str:
+    """The loss' impl for the logits of a classification head, which has no vocabulary.
+
+    Raises:
+        UsageError: linear was asked for.
+    """
+    if str(flags.rdrop_impl) == "linear":
+        raise UsageError(
+            "--rdrop-impl linear fuses the loss with a projection to a vocabulary; a "
+            "classification head has a few classes: use --rdrop-impl auto"
+        )
+    return "eager" if flags.rdrop_impl == "eager" else "fused"

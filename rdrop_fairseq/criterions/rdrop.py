@@ -152,7 +152,9 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
 
 def _check_task(task: FairseqTask) -> None:
     """Raise UsageError if ``task`` has no target tokens, or targets of other tasks beside them."""
-    if hasattr(task, "label_dictionary"):
+    if hasattr(task, "ignore_index"):
+        instead = "--criterion rdrop_sequence_tagging"
+    elif hasattr(task, "label_dictionary"):
         instead = "--criterion rdrop_sentence_prediction"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from ..batch import repeat_batch
 from ..errors import UsageError
+from ..labels import check_num_classes, label_names
 from ..loss import rdrop_loss
-from .flags import RDropFlags
+from .flags import RDropFlags, impl_of_head
 from .interval import log_rdrop_updates
 from .training import RDropTraining, Result
 
@@ -45,10 +46,10 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
     """
 
     def __init__(self, cfg: RDropSentencePredictionConfig, task: FairseqTask) -> None:
+        impl = impl_of_head(cfg)
         _check_flags(cfg)
         _check_task(task, cfg)
         super().__init__(cfg, task)
-        impl = "eager" if cfg.rdrop_impl == "eager" else "fused"
         self.set_up(cfg.rdrop_alpha, cfg.rdrop_passes, cfg.rdrop_interval, impl)
 
     def forward_passes(
@@ -168,11 +169,6 @@ def _pruning_regularizers(model: BaseFairseqModel) -> Iterator[tuple[str, Tensor
 
 def _check_flags(cfg: RDropSentencePredictionConfig) -> None:
     """Raise UsageError for flags that contradict each other."""
-    if str(cfg.rdrop_impl) == "linear":
-        raise UsageError(
-            "--rdrop-impl linear fuses the loss with a projection to a vocabulary; a "
-            "classification head has a few classes: use --rdrop-impl auto"
-        )
     for flag, given in (
         ("--report-acc-and-f1", cfg.report_acc_and_f1),
         ("--report-mcc", cfg.report_mcc),
@@ -187,7 +183,7 @@ def _check_flags(cfg: RDropSentencePredictionConfig) -> None:
 def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
     """Raise UsageError unless ``task`` and its labels on disk fit the criterion."""
     labels = getattr(task, "label_dictionary", None)
-    if labels is None or not hasattr(task.cfg, "num_classes"):
+    if labels is None or not hasattr(task.cfg, "regression_target"):
         name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
         raise UsageError(
             "--criterion rdrop_sentence_prediction needs --task sentence_prediction; "
@@ -195,12 +191,8 @@ def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
         )
     if cfg.regression_target:
         return
-    names = _label_names(labels)
-    if task.cfg.num_classes != len(names):
-        raise UsageError(
-            f"--num-classes {task.cfg.num_classes} does not fit the data: "
-            f"{task.cfg.data}/label/dict.txt has {len(names)} labels ({', '.join(names)})"
-        )
+    check_num_classes(task.cfg.num_classes, labels, task.cfg.data)
+    names = label_names(labels)
     reports = cfg.report_mcc or cfg.report_acc_and_f1 or cfg.report_pearson_and_spearman
     wordy = [name for name in names if not name.lstrip("-").isdigit()]
     if reports and wordy:
@@ -209,15 +201,6 @@ def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
             f"are whole numbers, such as 0 and 1; {task.cfg.data}/label/dict.txt has {wordy[0]!r}"
         )
     _check_labels_on_disk(os.path.join(task.cfg.data, "label"), labels)
-
-
-def _label_names(labels: Dictionary) -> list[str]:
-    """The labels of a dictionary, without what fairseq adds to every dictionary."""
-    return [
-        symbol
-        for symbol in labels.symbols[labels.nspecial :]
-        if symbol != "<mask>" and not symbol.startswith("madeupword")
-    ]
 
 
 def _check_labels_on_disk(folder: str, labels: Dictionary) -> None:
@@ -234,6 +217,6 @@ def _check_labels_on_disk(folder: str, labels: Dictionary) -> None:
                 found = labels.string(label) or "nothing"
                 raise UsageError(
                     f"{folder}/{split}: row {row + 1} has {found} where one of the labels "
-                    f"{', '.join(_label_names(labels))} of dict.txt was expected (<unk>: a label "
+                    f"{', '.join(label_names(labels))} of dict.txt was expected (<unk>: a label "
                     "that the training data do not have): prepare the data again without that row"
                 )

@@ -1,0 +1,3 @@
+"""fairseq tasks. Importing this package registers them."""
+
+from . import sequence_tagging  # noqa: F401
