@@ -46,7 +46,10 @@ PROGRAMS = (
 )
 # beginnings of variables that a process reads once, and what the server may differ in: what is
 # applied in `become` or read later, and how several threads would wait
-READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA_", "LD_")
+READ_AT_START = (
+    *("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA_", "LD_"),
+    *("HF_", "TRANSFORMERS_", "ACCELERATE_"),
+)
 MAY_DIFFER = ("PYTHONPATH", "PYTHONWARNINGS", "TORCHELASTIC_", "TORCH_NCCL_", "OMP_WAIT_POLICY")
 IMPORTED = (
     # torch.optim imports _dynamo with the first optimizer
@@ -63,6 +66,7 @@ IMPORTED = (
     *("scipy.stats", "sacrebleu", "sentencepiece", "matplotlib.figure", "tensorboardX"),
     *("sklearn.metrics", "sacremoses", "subword_nmt.apply_bpe", "subword_nmt.learn_bpe"),
     *("nltk", "rouge_score.rouge_scorer", "tokenizers", "tqdm", "multiprocessing.pool"),
+    *("transformers.trainer", "transformers.models.vit.modeling_vit"),
 )
 
 CLIENT = '''#!{python} -IS
@@ -196,8 +200,11 @@ def import_all() -> frozenset[str]:
     filters = warnings.filters[:]
     folder = sys.path.pop(0)  # fairseq tries an import of "examples": not the one beside this file
     for name in IMPORTED:
+        if name.startswith("transformers"):  # as examples/vit/rdrop_trainer.py says
+            sys.modules["torchaudio"] = None  # type: ignore[assignment]
         with contextlib.suppress(ImportError):
             import_module(name)
+        sys.modules.pop("torchaudio", None)
         # as before: an import of fairseq sets up the root logger, for all that is logged
         logging.root.handlers[:] = []
         logging.root.setLevel(logging.WARNING)
