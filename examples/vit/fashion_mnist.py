@@ -51,11 +51,11 @@ def read_idx(folder: Path, name: str, dimensions: int) -> numpy.ndarray:
             f"{path} is not an IDX file of bytes in {dimensions} dimension(s): it begins with "
             f"0x{content[:4].hex()}, expected 0x{magic.hex()}"
         )
-    shape = numpy.frombuffer(content[4:start], ">u4")
-    if len(shape) < dimensions or len(content) - start != math.prod(map(int, shape)):
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    if len(content) != start + math.prod(shape):
         raise InputError(
-            f"{path} is cut off or has too much: it should hold {' x '.join(map(str, shape))} "
-            f"bytes after the first {start}, and holds {max(0, len(content) - start):,}"
+            f"{path} is cut off or has too much: its first {start} bytes announce "
+            f"{' x '.join(map(str, shape))} more, and it has {len(content) - start:,} more"
         )
     return numpy.frombuffer(content, numpy.uint8, offset=start).reshape(shape)
 

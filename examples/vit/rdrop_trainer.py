@@ -25,6 +25,7 @@ sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
 from transformers import Trainer  # noqa: E402
 
 IGNORED = -100  #: the label that Hugging Face's losses leave out
+SINGLE_LABEL = (None, "single_label_classification")  # what a config's problem_type may be
 
 
 class RDropTrainer(Trainer):
@@ -54,13 +55,14 @@ class RDropTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.alpha = alpha
         name = type(self.model).__name__
-        # transformers gives a model's loss its name; other models have none
-        loss_type = getattr(self.model, "loss_type", "Classification")
-        if not re.search("Classification|MaskedLM", str(loss_type)):
+        # transformers names the loss of its models; other models have no such names
+        loss_type = str(getattr(self.model, "loss_type", "Classification"))
+        problem_type = getattr(getattr(self.model, "config", None), "problem_type", None)
+        if not re.search("Classification|MaskedLM", loss_type) or problem_type not in SINGLE_LABEL:
             raise UsageError(
-                f"RDropTrainer compares logits with the labels at the same place, and the loss of "
-                f"{name} is of another kind ({loss_type}): take a model for sequence, token or "
-                "image classification or for masked language modelling"
+                f"RDropTrainer is for one class a label, at the same place as its logits, and the "
+                f"loss of {name} is of another kind ({loss_type}, {problem_type}): take a model "
+                "for sequence, token or image classification or for masked language modelling"
             )
         if alpha and not has_dropout(self.model):
             raise UsageError(
@@ -102,7 +104,7 @@ class RDropTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _parts(self) -> float:
-        """How many times less than the items of this process's logits Trainer's number counts."""
+        """What to divide Trainer's number of items by, so that it is that of this process."""
         if self.args.average_tokens_across_devices:
             # those of all processes, whose gradients DistributedDataParallel will average
             return self.accelerator.num_processes
@@ -117,7 +119,7 @@ def has_dropout(model: nn.Module) -> bool:
             value
             for name, value in vars(module).items()
             # LayerDrop drops whole layers, for all examples of a batch alike
-            if "drop" in name and "layerdrop" not in name and isinstance(value, (int, float))
+            if "drop" in name and "layerdrop" not in name and type(value) in (int, float)
         ]
         if isinstance(module, _DropoutNd):
             rates.append(module.p)

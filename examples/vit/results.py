@@ -77,12 +77,12 @@ def difference(runs: list[Path], others: list[Path]) -> tuple[float, float, floa
 def rows(runs: Path) -> dict[str, dict[int, Path]]:
     """The scored runs of each setting, by seed; baselines first."""
     found: dict[str, dict[int, Path]] = {}
-    paths = [path.parent for path in runs.glob("*/scores.json")]
-    for run in sorted(paths, key=lambda run: (not run.name.startswith("baseline"), run.name)):
-        setting, _, seed = run.name.rpartition(".")
+    for path in runs.glob("*/scores.json"):
+        setting, _, seed = path.parent.name.rpartition(".")
         if setting and seed.isdigit():
-            found.setdefault(setting, {})[int(seed)] = run
-    return found
+            found.setdefault(setting, {})[int(seed)] = path.parent
+    names = sorted(found, key=lambda name: (not name.startswith("baseline"), name))
+    return {name: dict(sorted(found[name].items())) for name in names}
 
 
 def row_of(run: Path) -> dict[str, str]:

@@ -179,8 +179,14 @@ def parse_arguments() -> tuple[Arguments, TrainingArguments]:
 def main() -> None:
     args, training = parse_arguments()
     data = read_data(args.data)
+    checkpoint = newest_checkpoint(Path(training.output_dir))
     set_seed(training.seed)
-    model = build_model(args, data["classes"])
+    if checkpoint is None:
+        model = build_model(args, data["classes"])
+    else:
+        # Trainer, when it resumes, does not find the weights that transformers renames when it
+        # saves them, ViT's among them, and goes on without (transformers issue 48805)
+        model = ViTForImageClassification.from_pretrained(checkpoint)
     processor = image_processor(args.model, args.image_size)
 
     def pixels(image: Any) -> Tensor:
@@ -206,7 +212,7 @@ def main() -> None:
     else:
         trainer = RDropTrainer(model, training, alpha=args.alpha, **kwargs)
     run = Path(training.output_dir)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(run))
+    trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.is_world_process_zero():
         return
     lines = curve(trainer.state.log_history, data["curve_split"])

@@ -1,0 +1,822 @@
+"""examples/vit: the Trainer's loss in float64, the recipe's modules, the real scripts once."""
+
+import gzip
+import io
+import json
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div
+
+from rdrop_fairseq.errors import UsageError
+
+from ..conftest import ROOT, run
+from .conftest import option, script_of
+
+sys.path.insert(0, str(ROOT / "examples" / "vit"))
+from rdrop_trainer import RDropTrainer, has_dropout
+from tokenizers import Tokenizer, models
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertLMHeadModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+    default_data_collator,
+)
+
+RECIPE = ROOT / "examples" / "vit"
+TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+DROPOUT = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2}
+README = (RECIPE / "README.md").read_text()
+script = script_of("vit")
+
+
+def vit(**settings) -> ViTForImageClassification:
+    torch.manual_seed(0)
+    settings = {**TINY, **DROPOUT, "image_size": 8, "patch_size": 4, "num_labels": 5, **settings}
+    return ViTForImageClassification(ViTConfig(**settings)).double()
+
+
+def bert(kind, **settings) -> nn.Module:
+    torch.manual_seed(0)
+    settings = {**TINY, "vocab_size": 20, "max_position_embeddings": 16, **settings}
+    return kind(BertConfig(**settings)).double()
+
+
+def images(number: int) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    pixels = torch.randn(number, 3, 8, 8, dtype=torch.float64)
+    return {"pixel_values": pixels, "labels": torch.arange(number) % 5}
+
+
+def rows(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """A batch as a data set."""
+    return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+
+
+def arguments(folder: Path, **settings) -> TrainingArguments:
+    settings = {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, **settings}
+    return TrainingArguments(str(folder), remove_unused_columns=False, **settings)
+
+
+def definition(logits: Tensor, labels: Tensor, alpha: float, eps: float) -> Tensor:
+    """The mean over the labels, by PyTorch's own functions. logits: [2 * N, V], labels: [N]"""
+    kept = labels.ne(-100)
+    p, q = (half[kept].log_softmax(-1) for half in logits.chunk(2))
+    losses = [cross_entropy(half, labels[kept], label_smoothing=eps) for half in (p, q)]
+    kl = [kl_div(a, b, log_target=True, reduction="batchmean") for a, b in ((p, q), (q, p))]
+    assert sum(kl) > 1e-6
+    return sum(losses) + alpha * sum(kl) / 2
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_loss_is_the_definition(tmp_path, alpha, eps) -> None:
+    model, batch = vit(), images(6)
+    args = arguments(tmp_path, label_smoothing_factor=eps)
+    trainer = RDropTrainer(model, args, alpha=alpha)
+    model.train()
+    loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
+    assert outputs.logits.shape == (12, 5)
+    assert batch["pixel_values"].shape == (6, 3, 8, 8)  # not changed
+    expected = definition(outputs.logits, batch["labels"], alpha, eps)
+    torch.testing.assert_close(loss, expected)  # float64: to 1e-7
+    # of an update of ten images, this is the share of six
+    share = trainer.compute_loss(model, batch, True, torch.tensor(10))
+    expected = definition(share[1].logits, batch["labels"], alpha, eps) * 6 / 10
+    torch.testing.assert_close(share[0], expected)
+
+
+@pytest.fixture
+def fixed_masks(monkeypatch) -> None:
+    """Dropout that depends on the pass alone: not on the example, nor on when it is its turn."""
+
+    def forward(module: nn.Dropout, x: Tensor) -> Tensor:
+        if not module.training or module.p == 0:
+            return x
+        generator = torch.Generator().manual_seed(7)
+        masks = torch.rand(2, *x.shape[1:], generator=generator).gt(module.p).to(x.dtype)
+        return torch.cat([half * mask for half, mask in zip(x.chunk(2), masks, strict=True)])
+
+    monkeypatch.setattr(nn.Dropout, "forward", forward)
+
+
+def after_a_step(folder: Path, batch: dict[str, Tensor], counts: bool, **settings) -> Tensor:
+    """The parameters after one update of SGD with learning rate 1.
+
+    Args:
+        counts: Trainer tells the loss the number of labels in an update.
+    """
+    model = bert(BertForTokenClassification, num_labels=4, attention_probs_dropout_prob=0.0)
+    args = arguments(
+        folder, max_steps=1, learning_rate=1.0, optim="sgd", max_grad_norm=0, **settings
+    )
+    trainer = RDropTrainer(model, args, alpha=2.0, train_dataset=rows(batch))
+    trainer.model_accepts_loss_kwargs = counts
+    trainer.train()
+    return nn.utils.parameters_to_vector(model.parameters())
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_accumulated_batches_are_one_batch(tmp_path, fixed_masks, counts) -> None:
+    """Also where one has fewer labels than the other, if Trainer counts them."""
+    torch.manual_seed(2)
+    labels = torch.randint(4, (8, 6))
+    labels[:, 5] = -100
+    if counts:
+        labels[torch.arange(6) > torch.arange(8)[:, None]] = -100
+    words = torch.randint(20, (8, 6))
+    batch = {"input_ids": words, "attention_mask": torch.ones_like(words), "labels": labels}
+    whole = after_a_step(tmp_path, batch, counts, per_device_train_batch_size=8)
+    parts = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    accumulated = after_a_step(tmp_path, batch, counts, label_smoothing_factor=0.0, **parts)
+    before = nn.utils.parameters_to_vector(
+        bert(BertForTokenClassification, num_labels=4).parameters()
+    )
+    assert (whole - before).abs().max() > 0.01
+    torch.testing.assert_close(accumulated, whole)
+
+
+def test_masked_labels_count_nowhere(tmp_path) -> None:
+    model = bert(BertForTokenClassification, num_labels=4)
+    trainer = RDropTrainer(model, arguments(tmp_path, label_smoothing_factor=0.2), alpha=0.5)
+    model.train()
+    labels = torch.tensor([[1, -100, 3], [-100, -100, 0]])
+    batch = {"input_ids": torch.arange(6).view(2, 3), "labels": labels}
+    loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
+    expected = definition(outputs.logits.flatten(0, 1), labels.flatten(), 0.5, 0.2)
+    torch.testing.assert_close(loss, expected)
+    nothing = {**batch, "labels": torch.full_like(labels, -100)}
+    assert trainer.compute_loss(model, nothing).item() == 0
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_several_devices(tmp_path, average, monkeypatch) -> None:
+    """The mean over all labels, by Trainer's own count of them for two GPUs or processes."""
+    model, batch = vit(), images(6)
+    args = arguments(tmp_path, average_tokens_across_devices=average)
+    trainer = RDropTrainer(model, args, alpha=0.7)
+    model.train()
+    monkeypatch.setattr(args, "_n_gpu", 2)  # DataParallel: logits of both come back as one
+    items = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
+    loss, outputs = trainer.compute_loss(model, batch, True, items)
+    half = definition(outputs.logits, batch["labels"], 0.7, 0) / 2  # of two accumulated batches
+    torch.testing.assert_close(loss.mean(), half)
+    monkeypatch.setattr(args, "_n_gpu", 1)
+    # of two processes, each with its own batch; their gradients are averaged
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
+    items = torch.tensor(12 if average else 6)
+    loss, outputs = trainer.compute_loss(model, batch, True, items)
+    torch.testing.assert_close(loss, definition(outputs.logits, batch["labels"], 0.7, 0))
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_evaluation_is_one_plain_pass(tmp_path, eps) -> None:
+    model, batch = vit(), images(7)
+    args = arguments(tmp_path, label_smoothing_factor=eps, per_device_eval_batch_size=7)
+    seen = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    trainer = RDropTrainer(model, args, alpha=0.7, eval_dataset=rows(batch))
+    loss = trainer.evaluate()["eval_loss"]
+    assert seen == [7]
+    logits = model.eval()(pixel_values=batch["pixel_values"]).logits
+    expected = cross_entropy(logits, batch["labels"], label_smoothing=eps).item()
+    assert loss == pytest.approx(expected)
+    # what a plain Trainer gives, to which it compares
+    assert loss == Trainer(model, args, eval_dataset=rows(batch)).evaluate()["eval_loss"]
+
+
+def test_bfloat16(tmp_path) -> None:
+    """Under autocast the loss is float32, of logits that are off by bfloat16's 2^-8."""
+    model, batch = vit().float(), images(6)
+    batch["pixel_values"] = batch["pixel_values"].float()
+    trainer = RDropTrainer(model, arguments(tmp_path, bf16=True), alpha=0.7)
+    wrapped = trainer.accelerator.prepare(model)
+    wrapped.train()
+    loss, outputs = trainer.compute_loss(wrapped, batch, return_outputs=True)
+    assert loss.dtype == torch.float32
+    expected = definition(outputs.logits.float(), batch["labels"], 0.7, 0)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        (vit, {"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
+        (vit, {"alpha": float("nan")}, "alpha must be a finite number >= 0, got nan"),
+        (
+            lambda: vit(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
+            {"alpha": 1.0},
+            "ViTForImageClassification has none: set hidden_dropout_prob or",
+        ),
+        (lambda: bert(BertLMHeadModel, is_decoder=True), {"alpha": 1.0}, "is for one class a lab"),
+        (
+            lambda: bert(BertForSequenceClassification, problem_type="regression"),
+            {"alpha": 1.0},
+            r"of another kind \(ForSequenceClassification, regression\)",
+        ),
+        (vit, {"alpha": 1.0, "compute_loss_func": max}, "has a loss of its own"),
+    ],
+)
+def test_what_the_trainer_refuses(tmp_path, model, settings, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        RDropTrainer(model(), arguments(tmp_path), **settings)
+
+
+def test_batches_that_the_trainer_refuses(tmp_path) -> None:
+    model, batch = vit(), images(4)
+    trainer = RDropTrainer(model, arguments(tmp_path), alpha=1.0)
+    model.train()
+    with pytest.raises(UsageError, match="needs a batch's labels, got only pixel_values"):
+        trainer.compute_loss(model, {"pixel_values": batch["pixel_values"]})
+    with pytest.raises(UsageError, match=r"cannot repeat inputs\['head_mask'\] .* batch size 4"):
+        trainer.compute_loss(model, {**batch, "head_mask": torch.ones(1)})
+
+
+def test_dropout_is_found() -> None:
+    """As a module, or as a rate that ViT's attention hands to a function."""
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    assert not has_dropout(vit(**none))
+    assert not has_dropout(ViTForImageClassification(ViTConfig(**TINY, image_size=32)))  # default
+    assert has_dropout(vit(**{**none, "attention_probs_dropout_prob": 0.1}))
+    assert has_dropout(vit(**{**none, "hidden_dropout_prob": 0.1}))
+    assert has_dropout(bert(BertForMaskedLM))
+
+
+def test_readme_of_the_trainer(tmp_path, monkeypatch) -> None:
+    """Its programs run, and the method that it shows is the module's."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (method,) = [block for block in blocks if "def compute_loss" in block]
+    assert method in (RECIPE / "rdrop_trainer.py").read_text()
+    batch = images(4)
+    batch["pixel_values"] = batch["pixel_values"].float()
+    vit().float().vit.save_pretrained("vit")  # as pretrained ones are, without a classifier
+    bert(BertForMaskedLM).float().bert.save_pretrained("bert")
+    words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
+    backend = Tokenizer(models.WordLevel(words, "[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+    tagged = [{"input_ids": [2] * n, "labels": [0] * n} for n in (3, 5, 4, 2)]
+    seen = {
+        **{"vit": "vit", "bert": "bert", "train": rows(batch), "valid": rows(batch)},
+        "texts": [{"input_ids": torch.tensor([2, 5]), "labels": 1}] * 4,
+        **{"pad_texts": default_data_collator, "tokenizer": tokenizer},
+        "tagged": tagged,
+    }
+    trained = []
+    for block in blocks:
+        if block != method:
+            exec(block, seen)
+            trained.append(seen["trainer"])
+    assert [trainer.state.global_step for trainer in trained] == [3, 3, 3]  # epochs of a batch
+    assert trained[1].args.label_smoothing_factor == 0.1
+    losses = [trainer.state.log_history[-1]["train_loss"] for trainer in trained]
+    # two cross-entropies over 10, 2 and 9 classes of models that know nothing yet
+    expected = [2 * numpy.log(classes) for classes in (10, 2, 9)]
+    assert losses == pytest.approx(expected, rel=0.3)
+
+
+# the recipe
+
+
+def program(name: str, *arguments: object) -> None:
+    """Run a module of the recipe as a program, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        runpy.run_path(str(RECIPE / f"{name}.py"), run_name="__main__")
+
+
+def last_words(name: str, *arguments: object) -> str:
+    """Of a program that ends with an error."""
+    with pytest.raises(SystemExit) as stopped:
+        program(name, *arguments)
+    return str(stopped.value)
+
+
+def idx_file(values: numpy.ndarray) -> bytes:
+    shape = numpy.array(values.shape, dtype=">u4").tobytes()
+    return bytes([0, 0, 8, values.ndim]) + shape + values.astype(numpy.uint8).tobytes()
+
+
+@pytest.fixture(scope="module")
+def digits() -> SimpleNamespace:
+    """scikit-learn's digits as MNIST has them: images [500, 28, 28] of bytes, labels [500]."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    small = [
+        Image.fromarray((row * 15.9).astype(numpy.uint8).reshape(8, 8)) for row in pixels[:500]
+    ]
+    large = [numpy.asarray(image.resize((28, 28))) for image in small]
+    return SimpleNamespace(images=numpy.stack(large), labels=labels[:500])
+
+
+@pytest.fixture
+def idx(digits, tmp_path) -> Path:
+    """400 and 100 digits in the four files, some of them compressed."""
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    for prefix, part in (("train", slice(400)), ("t10k", slice(400, 500))):
+        content = gzip.compress(idx_file(digits.images[part]))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(content)
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_file(digits.labels[part]))
+    return folder
+
+
+def test_folders_of_idx_files(digits, idx, tmp_path) -> None:
+    out = tmp_path / "images"
+    program("fashion_mnist", "--data-dir", idx, "--train", 60, "--valid", 20, "--out", out)
+    parts = {"train": slice(60), "valid": slice(380, 400), "test": slice(400, 500)}
+    for split, part in parts.items():
+        found = sorted((out / split).glob("*/*.png"), key=lambda path: path.name)
+        assert [int(path.parent.name) for path in found] == digits.labels[part].tolist()
+        pixels = numpy.stack([numpy.asarray(Image.open(path)) for path in found])
+        assert numpy.array_equal(pixels, digits.images[part])
+
+
+def test_wrong_idx_files(digits, idx, tmp_path) -> None:
+    def message(train: int = 60, valid: int = 20) -> str:
+        sizes = ("--train", train, "--valid", valid)
+        found = last_words("fashion_mnist", "--data-dir", idx, "--out", tmp_path / "o", *sizes)
+        assert not list(tmp_path.glob("o*"))
+        return found
+
+    assert "390 images to train on and 20 for validation: expected at least one" in message(390)
+    labels = idx / "train-labels-idx1-ubyte"
+    whole = labels.read_bytes()
+    for content, expected in (
+        (whole[:-1], "is cut off or has too much: its first 8 bytes announce 400 more, and it has 399"),
+        (whole[:6], "is cut off or has too much"),
+        (idx_file(digits.labels[:5]), "has 400 images but 5 labels of train: the files do not"),
+        (idx_file(digits.images[:5]), "begins with 0x00000803, expected 0x00000801"),
+        (b"", "is not an IDX file of bytes in 1 dimension(s)"),
+        (None, "neither train-labels-idx1-ubyte nor train-labels-idx1-ubyte.gz is in"),
+    ):
+        labels.unlink() if content is None else labels.write_bytes(content)
+        assert expected in message()
+    (idx / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(whole)[:-9])
+    assert "train-labels-idx1-ubyte.gz is not a complete gzip file: fetch it again" in message()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Twelve images of noise in two classes: train/ and val/, as ImageNet's."""
+    noise = numpy.random.default_rng(0)
+    for split, number in (("train", 4), ("val", 2)):
+        for name in ("cat", "dog"):
+            path = tmp_path / "folder" / split / name
+            path.mkdir(parents=True)
+            for i in range(number):
+                pixels = noise.integers(0, 256, (40, 50, 3), dtype=numpy.uint8)
+                Image.fromarray(pixels).save(path / f"{name}{i}.png")
+    return tmp_path / "folder"
+
+
+def test_folder(folder, tmp_path, capsys) -> None:
+    (folder / "train" / ".DS_Store").write_text("")
+    program("images", "--data", folder, "--out", tmp_path / "data.json")
+    assert capsys.readouterr().out == "2 classes; images: train 8, val 4\n"
+    data = json.loads((tmp_path / "data.json").read_text())
+    assert data["classes"] == ["cat", "dog"]
+    assert data["test_split"] == data["curve_split"] == "val"
+    import images as module  # examples/vit/images.py
+
+    examples = module.open_split(data, "val")
+    assert examples.names == ["cat/cat0.png", "cat/cat1.png", "dog/dog0.png", "dog/dog1.png"]
+    assert [label for _, label in examples] == examples.labels == [0, 0, 1, 1]
+    kept = module.Images(examples, lambda image: torch.rand(1), keep=True)
+    assert kept[1] is kept[1]
+    assert kept[1] != module.Images(examples, lambda image: torch.rand(1))[1]
+    assert len(torch.utils.data.DataLoader(kept, batch_size=3)) == 2
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: remove(f), "no such folder: {f}"),
+        (lambda f: remove(f / "train"), "must hold the folders train and test or val or valid"),
+        (lambda f: remove(f / "val"), "train and test or val or validation, with a folder for"),
+        (lambda f: remove(f / "train" / "cat"), "the class cat of {f}/val has no folder in {f}/tr"),
+        (
+            lambda f: (remove(f / "train" / "cat"), (f / "train" / "cat").mkdir()),
+            "the class cat has no image in {f}/train",
+        ),
+        (
+            lambda f: (remove(f / "train" / "cat"), remove(f / "val" / "cat")),
+            "{f} has one class, dog: expected at least two",
+        ),
+        (
+            lambda f: (f / "val" / "cat" / "cat0.png").rename(f / "val" / "cat0.png"),
+            "{f}/val/cat0.png is not in the folder of a class: {f}/val must hold a folder for",
+        ),
+        (
+            lambda f: (remove(f / "val"), (f / "val").mkdir()),
+            "{f}/val has no folder with images: one for each class is expected",
+        ),
+        (
+            lambda f: (f / "train" / "dog" / "notes.txt").write_text("none"),
+            "{f}/train/dog/notes.txt is not an image that can be read: remove it",
+        ),
+    ],
+)
+def test_wrong_folders(folder, tmp_path, damage, message) -> None:
+    damage(folder)
+    found = last_words("images", "--data", folder, "--out", tmp_path / "data.json")
+    assert found.startswith("images: ")
+    assert message.format(f=folder) in found
+    assert not (tmp_path / "data.json").exists()
+
+
+def hub_rows(labels: list[int], names: tuple[str, ...] = ("cat", "dog")):
+    """As uoft-cs/cifar100: two kinds of classes, images in the column img."""
+    import datasets
+
+    content = io.BytesIO()
+    Image.new("L", (9, 9), 200).save(content, "PNG")
+    columns = {"img": [{"bytes": content.getvalue(), "path": None}] * len(labels)}
+    columns |= {"fine_label": labels, "coarse_label": [0] * len(labels)}
+    features = {"img": datasets.Image(), "fine_label": datasets.ClassLabel(names=list(names))}
+    features["coarse_label"] = datasets.ClassLabel(names=["animal"])
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def test_hub(tmp_path, monkeypatch, capsys) -> None:
+    import datasets
+
+    splits = {"train": hub_rows([0, 1, 1]), "test": hub_rows([1, 0])}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *name: splits)
+    out = tmp_path / "data.json"
+    program("images", "--data", "uoft-cs/cifar100", "--out", out)
+    assert capsys.readouterr().out == "2 classes; images: train 3, test 2\n"
+    import images as module  # examples/vit/images.py
+
+    examples = module.open_split(json.loads(out.read_text()), "test")
+    assert examples.labels == [1, 0]
+    image, label = examples[0]
+    assert (image.mode, image.size, label) == ("RGB", (9, 9), 1)
+
+    def message(*arguments: str, **changed) -> str:
+        monkeypatch.setattr(datasets, "load_dataset", lambda *name: {**splits, **changed})
+        return last_words("images", "--data", "some/name", "--out", tmp_path / "o", *arguments)
+
+    assert "some/name has the splits train, test, expected train and dev" in message(
+        "--test-split", "dev"
+    )
+    assert "images without a class: set TEST_SPLIT" in message(test=hub_rows([-1, -1]))
+    assert "the class dog has no image in train of some/name" in message(train=hub_rows([0]))
+    assert "and has img (Image), fine_label (ClassLabel)" in message("--label", "img")
+    renamed = {"train": splits["train"].rename_column("fine_label", "kind")}
+    assert "one of classes (None), and has img (Image), kind" in message(**renamed)
+
+    def unreachable(*name: str) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    found = last_words("images", "--data", "no/name", "--out", tmp_path / "o")
+    assert "cannot load no/name (offline): give DATA as a folder that holds train/" in found
+
+
+def test_parts_of_images() -> None:
+    """Squares of what lies in the image; of all of it now and then, if it is narrow."""
+    import images as module  # examples/vit/images.py
+
+    ramp = numpy.arange(200)[None].repeat(100, 0)  # the value is the place from the left
+    image = Image.fromarray(ramp.astype(numpy.uint8)).convert("RGB")
+    torch.manual_seed(0)
+    spans = []
+    for _ in range(200):
+        part = numpy.asarray(module.random_crop(image, 16))
+        assert part.shape == (16, 16, 3)
+        row = part[0, :, 0].astype(int)
+        # from the middle of the first of 16 pixels to that of the last: 15/16 of the width
+        spans.append((row[-1] - row[0]) * 16 / 15)
+        assert 0 <= row[0] <= row[-1] <= 199
+    # width^2 = area * ratio; the area 0.05 to 1 of 20,000, but at most as high as the image,
+    # the ratio 3/4 to 4/3. One pixel of rounding of the values, one of the box
+    assert sqrt_of(0.05 * 20_000 * 3 / 4) - 3 < min(spans) < 45
+    assert 110 < max(spans) < 100 * 4 / 3 + 3
+    wide = Image.new("RGB", (300, 2))
+    assert module.random_crop(wide, 16).size == (16, 16)
+
+
+def sqrt_of(value: float) -> float:
+    return float(numpy.sqrt(value))
+
+
+def tiny_training(folder: Path, tmp_path: Path) -> list[object]:
+    """What train.py is given for six updates of the small model on eight images."""
+    program("images", "--data", folder, "--out", tmp_path / "data.json")
+    return [
+        *("--data", tmp_path / "data.json", "--model", "small", "--image_size", 28),
+        *("--alpha", 1, "--output_dir", tmp_path / "run", "--max_steps", 6, "--use_cpu"),
+        *("--per_device_train_batch_size", 2, "--eval_strategy", "steps", "--eval_steps", 2),
+        *("--save_steps", 2, "--remove_unused_columns", False, "--disable_tqdm", True),
+    ]
+
+
+def test_a_resumed_training_is_an_undisturbed_one(folder, tmp_path) -> None:
+    arguments, run_folder = tiny_training(folder, tmp_path), tmp_path / "run"
+
+    def outcome() -> tuple[dict[str, Tensor], list[list[str]]]:
+        model = ViTForImageClassification.from_pretrained(run_folder / "model")
+        lines = (run_folder / "curve.tsv").read_text().splitlines()
+        return model.state_dict(), [line.split("\t") for line in lines]
+
+    program("train", *arguments)
+    undisturbed, curve = outcome()
+    seconds = [float(line[1]) for line in curve[1:]]
+    assert [line[0] for line in curve] == ["update", "2", "4", "6"]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    # as if it had been stopped after update 3, and while it wrote a checkpoint
+    for path in ("model", "checkpoint-6"):
+        shutil.rmtree(run_folder / path)
+    (run_folder / "curve.tsv").unlink()
+    (run_folder / "checkpoint-4" / "trainer_state.json").unlink()
+    program("train", *arguments)
+    resumed, resumed_curve = outcome()
+    torch.testing.assert_close(resumed, undisturbed)
+    assert resumed_curve[1] == curve[1]  # the time until then, too
+    assert float(resumed_curve[1][1]) < float(resumed_curve[2][1])
+    assert [line[3:] for line in resumed_curve] == [line[3:] for line in curve]
+
+
+def test_what_train_refuses(folder, tmp_path) -> None:
+    arguments = tiny_training(folder, tmp_path)
+    for changed, message in (
+        (["--dropout", "0"], "ViTForImageClassification has none: set hidden_dropout_prob"),
+        (["--alpha", "-1"], "alpha must be a finite number >= 0, got -1.0"),
+        (["--image_size", "30"], "train: the image size 30 is no multiple of 7"),
+        (["--model", tmp_path / "none"], "train: cannot load .*none .*: set MODEL to a folder"),
+        (["--data", "none.json"], "train: no such file: none.json: run prepare.sh first"),
+        (["--bogus", "1"], "train: Some specified arguments are not used .*--bogus"),
+    ):
+        assert re.match(f".*{message}", last_words("train", *arguments, *changed))
+        assert not list(tmp_path.glob("run/*"))
+    assert re.match(
+        "evaluate: .* holds no model: run train.sh first",
+        last_words("evaluate", "--data", tmp_path / "data.json", tmp_path),
+    )
+    with pytest.raises(SystemExit):
+        program("results", "--runs", tmp_path, "--main", "alpha1")
+
+
+@pytest.fixture
+def pretrained(tmp_path) -> Path:
+    """A tiny random ViT for images of 32 x 32, as a hub's: without a classifier."""
+    path = tmp_path / "tiny"
+    vit(image_size=32, patch_size=16).float().vit.save_pretrained(path)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}, image_mean=[0.4] * 3).save_pretrained(
+        path
+    )
+    return path
+
+
+def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
+    """The three verbs on one's own images, two accumulated batches an update."""
+    settings = {"OUT": tmp_path / "out", "DATA": folder, "MODEL": pretrained, "CPU": 1}
+    settings |= {"UPDATES": 2, "BATCH": 4, "GPU_BATCH": 2, "IMAGE_SIZE": 64, "WORKERS": 0}
+    settings |= {"EVAL_EVERY": 2, "WARMUP": 1}
+    script("prepare", arguments=["animals"], **settings)
+    script("train", arguments=["animals"], **settings)
+    script("evaluate", arguments=["animals"], **settings)
+    run_folder = tmp_path / "out" / "animals" / "tiny" / "alpha19.2.1"
+    model = ViTForImageClassification.from_pretrained(run_folder / "model")
+    assert model.config.id2label == {0: "cat", 1: "dog"}
+    assert model.config.hidden_dropout_prob == 0.1
+    assert model.config.image_size == 64
+    assert model.vit.embeddings.position_embeddings.shape == (1, 1 + 4 * 4, 8)
+    processor = ViTImageProcessorPil.from_pretrained(run_folder / "model")
+    assert list(processor.image_mean) == [0.4] * 3  # the pretrained model's
+    scores = json.loads((run_folder / "scores.json").read_text())
+    lines = (run_folder / "predictions.tsv").read_text().splitlines()
+    assert (scores["split"], scores["images"], len(lines)) == ("val", 4, 5)
+    assert {path.name for path in run_folder.iterdir()} == {
+        *("model", "curve.tsv", "predictions.tsv", "scores.json", "settings", "train.log"),
+        "updates",
+    }
+    # images that are in the folder of the predicted class are all classified right
+    for line in lines[1:]:
+        name, _, predicted = line.split("\t")
+        path = folder / "val" / ("cat", "dog")[int(predicted)] / Path(name).name
+        (folder / "val" / name).rename(path)
+    program("evaluate", "--data", tmp_path / "out" / "animals" / "data.json", run_folder)
+    scores = json.loads((run_folder / "scores.json").read_text())
+    assert (scores["accuracy"], scores["low"], scores["high"]) == (100, 100, 100)
+
+
+def test_position_embeddings_of_another_size(pretrained) -> None:
+    """Those of the same size stay; a constant stays one when interpolated; the class' stays."""
+    import train as module  # examples/vit/train.py
+
+    model = ViTForImageClassification.from_pretrained(pretrained)
+    positions = model.vit.embeddings.position_embeddings
+    with torch.no_grad():
+        positions[:, 1:] = torch.arange(8.0)
+    module.resize_positions(model, 32)
+    assert model.vit.embeddings.position_embeddings is positions
+    module.resize_positions(model, 48)
+    resized = model.vit.embeddings.position_embeddings
+    assert resized.requires_grad
+    torch.testing.assert_close(resized[:, 0], positions[:, 0])
+    # bicubic weights sum to 1, to float32's rounding
+    torch.testing.assert_close(resized[0, 1:], torch.arange(8.0).expand(9, 8))
+    assert model(pixel_values=torch.zeros(1, 3, 48, 48)).logits.shape == (1, 5)
+
+
+def test_the_authors_settings(fake, tmp_path) -> None:
+    """What torchrun is given for two GPUs, CIFAR-100 and ImageNet."""
+    out = tmp_path / "out"
+    for name in ("cifar100", "imagenet"):
+        (out / name).mkdir(parents=True)
+        (out / name / "data.json").write_text("{}")
+    common = {"--alpha": "19.2", "--max_steps": "20000", "--warmup_steps": "500"}
+    common |= {"--optim": "sgd", "--optim_args": "momentum=0.9", "--weight_decay": "0"}
+    common |= {"--per_device_train_batch_size": "32", "--gradient_accumulation_steps": "8"}
+    common |= {"--lr_scheduler_type": "cosine", "--max_grad_norm": "1", "--dropout": "0.1"}
+    common |= {"--attention_dropout": "0", "--augment": "1", "--nproc-per-node": "2"}
+    name = "google/vit-{}-patch16-224-in21k"
+    cifar = {"--learning_rate": "8e-3", "--image_size": "224", "--model": name.format("base")}
+    imagenet = {"--learning_rate": "1e-2", "--image_size": "384", "--model": name.format("large")}
+    script("train", arguments=["cifar100"], OUT=out, **fake.env(2))
+    script("train", arguments=["imagenet"], OUT=out, MODEL="large", BF16=1, **fake.env(2))
+    script("train", arguments=["cifar100"], OUT=out, CRITERION="baseline", NGPU=1, **fake.env(2))
+    calls = fake.calls()
+    for call, expected in zip(calls[:2], (cifar, imagenet), strict=True):
+        for key, value in {**common, **expected}.items():
+            assert option(call, key) == value, key
+        # 512 images an update: two GPUs, eight batches of 32 each
+        assert int(option(call, "--gradient_accumulation_steps")) * 32 * 2 == 512
+    assert "--bf16" in calls[1]
+    assert "--bf16" not in calls[0]
+    assert "--use_cpu" not in calls[0]
+    assert "--alpha" not in calls[2]
+    assert option(calls[2], "--gradient_accumulation_steps") == "16"
+    assert option(calls[2], "--output_dir") == str(out / "cifar100" / "base" / "baseline.1")
+
+
+def test_commands_of_the_readme(idx, tmp_path) -> None:
+    """Those for a CPU, as they stand, with less to do; then the study, which goes on from them."""
+    settings = {"OUT": tmp_path / "out", "DATA_DIR": idx, "TRAIN": 60, "VALID": 20, "UPDATES": 4}
+    env = {name: str(value) for name, value in {**settings, "BATCH": 16}.items()}
+    commands = re.findall(r"^    (.*examples/vit/\w+\.sh --small)\b", README, re.MULTILINE)
+    assert [re.search(r"\w+\.sh", command)[0] for command in commands] == [
+        *("prepare.sh", "train.sh", "train.sh", "evaluate.sh"),
+    ]
+    for command in commands:
+        run(["bash", "-c", command], env=env)
+    runs = tmp_path / "out" / "fashion-mnist" / "small"
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/model/*")}
+    assert {path.parts[-3] for path in before} == {"baseline.1", "alpha1.1"}
+    assert "    bash examples/vit/study.sh\n" in README
+    env["RUNS"] = "baseline:1 alpha1:1 baseline-time:1 baseline:2 alpha1:2"
+    output = run(["bash", RECIPE / "study.sh"], env=env).stdout
+    assert "alpha1.1 is trained already, 4 updates" in output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    import results as module  # examples/vit/results.py
+
+    found = {(row["setting"], row["seed"]): row for row in module.table(runs / "results.tsv")}
+    assert list(found) == [
+        *(("baseline", "1"), ("baseline", "2"), ("baseline-time", "1")),
+        *(("alpha1", "1"), ("alpha1", "2")),
+    ]
+    times = [
+        float((runs / name / "curve.tsv").read_text().split()[-4])
+        for name in ("baseline.1", "alpha1.1")
+    ]
+    assert int(found["baseline-time", "1"]["updates"]) == round(4 * times[1] / times[0])
+    main, plain, plain_time = (found[name, "1"] for name in ("alpha1", "baseline", "baseline-time"))
+    assert (main["split"], main["images"]) == ("test", "100")
+    for other, column in ((plain, "vs_baseline"), (plain_time, "vs_baseline_time")):
+        difference = float(main["accuracy"]) - float(other["accuracy"])
+        # hundredths of a point are printed; of 100 images all are whole
+        assert float(main[column]) == pytest.approx(difference, abs=1e-9)
+        assert float(main[f"{column}_low"]) <= difference <= float(main[f"{column}_high"])
+    assert found["alpha1", "2"]["vs_baseline_time"] == ""
+    table = (runs / "results.md").read_text()
+    assert table.count("| mean |") == 2
+    assert (runs / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    again = run(["bash", RECIPE / "study.sh"], env=env).stdout
+    assert again.count("is trained already") == 5
+    assert (runs / "results.md").read_text() == table
+
+
+def test_wrong_settings(idx, tmp_path) -> None:
+    data = tmp_path / "out" / "fashion-mnist" / "data.json"
+    settings = {"OUT": tmp_path / "out", "DATA_DIR": idx}
+
+    def message(name: str, *arguments: str, **changed: object) -> str:
+        result = script(name, check=False, arguments=arguments, **{**settings, **changed})
+        assert result.returncode == 1
+        return result.stderr
+
+    small = "--small"
+    assert "name the data: cifar100, imagenet, or a name" in message("prepare")
+    assert "set DATA to the folder of mine, or to its name" in message("prepare", "mine")
+    assert "no such folder: DATA_DIR=none" in message("prepare", small, DATA_DIR="none")
+    assert "DATA is set, which --small does not take" in message("prepare", small, DATA="x")
+    assert "no such folder: none" in message("prepare", "mine", DATA="none")
+    assert "data.json is not there: run prepare.sh first" in message("train", small)
+    assert "no finished run in" in message("evaluate", small)
+    assert "unknown argument --large" in message("train", "--large")
+    assert "RUNS is a list of SETTING:SEED, got alpha1" in message("study", RUNS="alpha1")
+    assert "no such setting: alpha" in message("study", RUNS="alpha:1")
+    data.parent.mkdir(exist_ok=True)
+    data.write_text("{}")
+    for name, value, expected in (
+        ("ALPHA", "-1", "ALPHA must be a number >= 0, got '-1'"),
+        ("CRITERION", "plain", "CRITERION must be rdrop or baseline, got 'plain'"),
+        ("GPU_BATCH", "48", "BATCH (64) must be a multiple of GPU_BATCH x GPUs (48 x 1)"),
+        ("UPDATES", "0", "UPDATES must be a whole number of at least 1, got '0'"),
+        ("OPTIMIZER", "adam", "OPTIMIZER must be sgd or adamw, got 'adam'"),
+        ("NNODES", "2", "NNODES is 2: set MASTER_ADDR"),
+    ):
+        assert expected in message("train", small, **{name: value})
+    # a run is not mixed with one of other settings
+    run_folder = data.parent / "small" / "alpha1.1"
+    run_folder.mkdir(parents=True)
+    (run_folder / "updates").write_text("9\n")
+    (run_folder / "settings").write_text("--alpha 1 --max_steps 9\n")
+    found = message("train", small, UPDATES=8)
+    assert re.search(r"was made with other settings .*< --max_steps 9 .*set RUN to another", found)
+    assert "baseline-time:1 needs baseline:1 earlier in RUNS" in message(
+        "study", RUNS="baseline-time:1", TRAIN=60, VALID=20, OUT=tmp_path / "other"
+    )
+
+
+def scored(run_folder: Path, predicted: list[int], updates: int = 9) -> None:
+    run_folder.mkdir(parents=True)
+    lines = ["image\tlabel\tpredicted", *(f"{i}.png\t1\t{p}" for i, p in enumerate(predicted))]
+    (run_folder / "predictions.tsv").write_text("\n".join(lines) + "\n")
+    accuracy = 100 * sum(p == 1 for p in predicted) / len(predicted)
+    scores = {"split": "test", "images": len(predicted), "accuracy": accuracy}
+    scores |= {"low": accuracy, "high": accuracy, "cross_entropy": 0.5}
+    (run_folder / "scores.json").write_text(json.dumps(scores))
+    head = "update\tcpu_seconds\tsplit\tloss\taccuracy\n"
+    points = f"3\t60.0\tvalid\t1.0\t40.0\n{updates}\t180.0\tvalid\t0.5\t50.0\n"
+    (run_folder / "curve.tsv").write_text(head + points)
+
+
+def test_differences_are_paired(tmp_path) -> None:
+    """Two seeds, by hand: +25 and +75 points, together +50; no image is worse in both."""
+    scored(tmp_path / "baseline.1", [0, 0, 1, 1])
+    scored(tmp_path / "alpha1.1", [1, 0, 1, 1])
+    scored(tmp_path / "baseline.2", [0, 0, 0, 1])
+    scored(tmp_path / "alpha1.2", [1, 1, 1, 1])
+    program("results", "--runs", tmp_path, "--main", "alpha1")
+    lines = [line.split("|") for line in (tmp_path / "results.md").read_text().splitlines()]
+    cells = {(line[1].strip(), line[2].strip()): line[7].strip() for line in lines[2:]}
+    assert cells["baseline", "1"] == cells["baseline", "mean"] == ""
+    # of one image in four, the sum of four draws is 0 in 32 % of resamples and 3 or more in 5 %
+    assert re.fullmatch(r"\+25\.00 \[\+0\.00, \+75\.00\]", cells["alpha1", "1"])
+    assert cells["alpha1", "2"].startswith("+75.00 [+25.00, +100.00]")
+    # of the images' means over seeds: 1, 0.5, 0.5, 0
+    assert re.fullmatch(r"\+50\.00 \[\+1\d\.\d\d, \+8\d\.\d\d\]", cells["alpha1", "mean"])
+    assert "62.50 +- 53.03" not in cells.values()
+    means = {line[1].strip(): line[5].strip() for line in lines if line[2].strip() == "mean"}
+    # of 50 and 25, and of 75 and 100: deviation 25 / sqrt(2)
+    assert means == {"baseline": "37.50 +- 17.68", "alpha1": "87.50 +- 17.68"}
+    (tmp_path / "baseline.1" / "predictions.tsv").write_text("image\tlabel\tpredicted\na\t1\t1\n")
+    assert "were scored on different images" in last_words(
+        "results", "--runs", tmp_path, "--main", "alpha1"
+    )
+
+
+def test_plot(tmp_path) -> None:
+    import plot as module  # examples/vit/plot.py
+
+    for name in ("baseline.1", "baseline.2", "baseline-time.1", "alpha1.1", "alpha4.1"):
+        scored(tmp_path / name, [1, 0])
+    program("results", "--runs", tmp_path, "--main", "alpha1")
+    updates, time = module.accuracy(module.table(tmp_path / "curves.tsv")).axes
+    assert len(updates.lines) == len(time.lines) == 5
+    for line in updates.lines:
+        assert (list(line.get_xdata()), list(line.get_ydata())) == ([3, 9], [40, 50])
+    assert all(list(line.get_xdata()) == [1, 3] for line in time.lines)  # minutes
+    names = [text.get_text() for text in time.get_legend().get_texts()]
+    assert names == ["baseline", "baseline, R-Drop's time", "R-Drop, alpha 1", "R-Drop, alpha 4"]
+    assert len({line.get_color() for line in time.lines}) == 4
+    program("plot", tmp_path / "curves.tsv", tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
