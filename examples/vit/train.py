@@ -72,9 +72,8 @@ class CpuTime(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         # a resumed training goes on counting
-        self.seconds = max(
-            (log.get("eval_cpu_seconds", 0.0) for log in state.log_history), default=0.0
-        )
+        counted = (log.get("eval_cpu_seconds", 0.0) for log in state.log_history)
+        self.seconds = max(counted, default=0.0)
         self.since = time.process_time()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
