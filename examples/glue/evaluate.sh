@@ -30,4 +30,4 @@ for mark in "${finished[@]}"; do
   echo "scoring $run"
   python "$here/predict.py" "$TASK" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
 done
-python "$here/summary.py" "$runs"
+python "$root/scripts/recipe/seeds_table.py" "$runs"

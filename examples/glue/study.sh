@@ -8,7 +8,7 @@
 #   --small  as for train.sh
 #
 # Writes $OUT/study.md: median, mean, standard deviation and the best seed of each setting
-# (summary.py says how).
+# (scripts/recipe/seeds_table.py says how).
 #
 # Settings (environment variables):
 #   TASKS     what prepare.sh takes          default: RTE MRPC CoLA STS-B; --small: reviews
@@ -65,7 +65,7 @@ for seed in $SEEDS; do
       fi
       env "${variables[@]}" "SEED=$seed" bash "$here/train.sh" "${flags[@]}" "$task"
       bash "$here/evaluate.sh" "${flags[@]}" "$task" >/dev/null
-      python "$here/summary.py" "${folders[@]}" >"$OUT/study.md.$$"
+      python "$root/scripts/recipe/seeds_table.py" "${folders[@]}" >"$OUT/study.md.$$"
       mv "$OUT/study.md.$$" "$OUT/study.md"
     done
   done

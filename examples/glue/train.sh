@@ -97,7 +97,7 @@ per_step=$((MAX_SENTENCES * NGPU * NNODES))
   die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
 UPDATE_FREQ=$((BATCH / per_step))
 
-architecture=$(python "$here/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
+architecture=$(python "$root/scripts/recipe/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
 settings="$architecture --dropout $DROPOUT --attention-dropout $ATTENTION_DROPOUT"
 settings+=" --pooler-dropout $POOLER_DROPOUT --max-positions $MAX_POSITIONS --init-token 0"
 # BERT has [SEP] once between two sentences, RoBERTa </s> twice
@@ -132,17 +132,19 @@ launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-worl
 
 for seed in $SEED; do
   run=$runs/seed$seed
-  keep_settings_of "$run/checkpoint_last.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
+  keep_settings_of "$run/checkpoint_best.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
     "set OUT to another folder, or remove $run"
-  ! is_trained "$run" "$UPDATES" || continue
-  echo "training $run: $UPDATES updates of $BATCH examples"
-  # the encoder's weights are taken when there is no checkpoint of this run to resume from
-  # shellcheck disable=SC2086  # settings is several arguments
-  launch_training "$data" --user-dir "$root/rdrop_fairseq" --task sentence_prediction $settings \
-    --finetune-from-model "$ROBERTA_PATH" --save-dir "$run" --seed "$seed" \
-    --shorten-method truncate --required-batch-size-multiple 1 \
-    --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
-    --lr-scheduler polynomial_decay --no-epoch-checkpoints \
-    --log-format simple --log-interval 50 | tee -a "$run/train.log"
-  mark_trained "$run"
+  if ! is_trained "$run" "$UPDATES"; then
+    echo "training $run: $UPDATES updates of $BATCH examples"
+    # the encoder's weights are taken when there is no checkpoint of this run to resume from
+    # shellcheck disable=SC2086  # settings is several arguments
+    launch_training "$data" --user-dir "$root/rdrop_fairseq" --task sentence_prediction $settings \
+      --finetune-from-model "$ROBERTA_PATH" --save-dir "$run" --seed "$seed" \
+      --shorten-method truncate --required-batch-size-multiple 1 \
+      --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
+      --lr-scheduler polynomial_decay --no-epoch-checkpoints \
+      --log-format simple --log-interval 50 | tee -a "$run/train.log"
+    mark_trained "$run"
+  fi
+  forget_optimizer "$run"
 done

@@ -386,7 +386,7 @@ def test_classes_from_files_to_submission(recipe, tmp_path) -> None:
 
 
 def table_rows(output: str) -> list[dict[str, str]]:
-    """The rows of summary.py's table."""
+    """The rows of seeds_table.py's table."""
     lines = [line.strip("| ").split(" | ") for line in output.splitlines() if line[:1] == "|"]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
@@ -407,7 +407,7 @@ def test_summary_by_hand(tmp_path) -> None:
     other = tmp_path / "CoLA" / "large" / "baseline" / "seed1"
     other.mkdir(parents=True)
     (other / "scores.json").write_text(json.dumps({"valid": {"accuracy": 50.0}}))
-    command = [sys.executable, GLUE / "summary.py", tmp_path / "RTE" / "large"]
+    command = [sys.executable, ROOT / "scripts" / "recipe" / "seeds_table.py", tmp_path / "RTE" / "large"]
     rows = table_rows(run([*command, tmp_path / "CoLA" / "large"]).stdout)
     f1, dev, test, baseline = rows
     assert (dev["task"], dev["set"], dev["setting"]) == ("RTE", "valid", "rdrop-8")

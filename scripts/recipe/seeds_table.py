@@ -1,6 +1,6 @@
 """Print the scores of the runs of one task or several, over the seeds, as a Markdown table.
 
-    python examples/glue/summary.py RUNS...
+    python scripts/recipe/seeds_table.py RUNS...
 
 RUNS is OUT/TASK/ENCODER and holds SETTING/seedN/scores.json, which predict.py writes. Median,
 mean, the sample's standard deviation, and the best seed: the one with the highest score on the

@@ -1,6 +1,6 @@
 """The flags of fairseq-train that build the encoder of a RoBERTa checkpoint.
 
-    python examples/glue/encoder_flags.py CHECKPOINT [--arch ARCH]
+    python scripts/recipe/encoder_flags.py CHECKPOINT [--arch ARCH]
 
 fairseq loads a checkpoint only into a model of the same dimensions and does not take them
 from the checkpoint. --arch is checked against it.

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Scores what train.sh has trained on a task: precision, recall and F1 of entities by seqeval, on the
+# dev and test sets, for every run; their mean and standard deviation over the seeds; and the
+# difference to the baseline of the same seeds, with a bootstrap over sentences. Runs that are
+# scored already are not scored again.
+#
+#   bash examples/ner/evaluate.sh [--small] TASK
+#
+#   TASK     what train.sh was given
+#   --small  as train.sh was given it
+#
+# Settings (environment variables):
+#   ROBERTA_PATH  as train.sh was given it; it is not read
+#   BATCH         sentences in a batch                      default: 32
+#   CPU           1: do not use a GPU                       default: 0
+#   OUT, SMALL_DIR   as train.sh was given them
+set -euo pipefail
+
+source "$(dirname "$0")/../../scripts/recipe/stages.sh"
+source "$here/settings.sh"
+
+read_arguments "$@"
+[[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
+shopt -s nullglob
+finished=("$runs"/*/seed*/updates)
+((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
+for mark in "${finished[@]}"; do
+  run=$(dirname "$mark")
+  [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue
+  echo "scoring $run"
+  python "$here/score.py" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
+done
+python "$root/scripts/recipe/seeds_table.py" "$runs"
+python "$here/compare.py" "$runs"

