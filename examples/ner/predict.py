@@ -34,7 +34,7 @@ def main() -> None:
     add("--language", default="en", help="for the tokeniser; default: en")
     add("--entities", action="store_true", help="print entities instead of words and tags")
     add("--cpu", action="store_true", help="do not use a GPU")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # FILE may come after the options
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     logging.getLogger("rdrop_fairseq").setLevel(logging.WARNING)
     to_pieces = encoder(args)

@@ -12,7 +12,7 @@
 #   CRITERION      rdrop, or baseline: cross-entropy of the words          default: rdrop
 #   ALPHA          weight of R-Drop's KL term                              default: 1
 #   SEED           one seed, or several: "1 2 3"                           default: 1
-#   EPOCHS         passes over the sentences                default: 5, with --small 3
+#   EPOCHS         passes over the sentences                default: 5
 #   BATCH          sentences in an update                   default: 16, with --small 32
 #   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 2e-4
 #   UPDATES, WARMUP   default: those of EPOCHS, and six in a hundred of them
@@ -38,7 +38,7 @@ cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
 
 defaults=(5 16 2e-5)
 if $small; then
-  defaults=(3 32 2e-4)
+  defaults=(5 32 2e-4)
   if [[ -z ${CPU:-} ]]; then
     CPU=$(python -c 'import torch; print(int(not torch.cuda.is_available()))')
   fi
@@ -59,6 +59,7 @@ check_launch
 per_step=$((MAX_SENTENCES * NGPU * NNODES))
 ((BATCH % per_step == 0)) ||
   die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
+UPDATE_FREQ=$((BATCH / per_step))
 rows=$(wc -l <"$data/text/train.input0")
 UPDATES=${UPDATES:-$((EPOCHS * ((rows + BATCH - 1) / BATCH)))}
 WARMUP=${WARMUP:-$((UPDATES * 6 / 100))}
@@ -77,7 +78,7 @@ else
 fi
 settings+=" --lr $LR --warmup-updates $WARMUP --total-num-update $UPDATES --max-update $UPDATES"
 settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
-launched="--max-tokens $MAX_TOKENS --update-freq $((BATCH / per_step)) --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
+launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
 ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
 ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 ((CPU == 0)) || keep_memory

@@ -1,15 +1,21 @@
 """Programs that only record their arguments, and a server of archives."""
 
 import http.server
+import json
 import os
 import subprocess
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from fairseq.data.dictionary import Dictionary
+from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
+from fairseq.models.roberta import RobertaModel
 
 from ..conftest import PROGRAMS, ROOT, run
 
@@ -48,6 +54,54 @@ def fake(tmp_path: Path) -> SimpleNamespace:
         return [call.split("\n") for call in text.split("\n\n") if call.strip()]
 
     return SimpleNamespace(env=env, calls=calls, programs=programs)
+
+
+@pytest.fixture(scope="session")
+def roberta(tmp_path_factory) -> Path:
+    """model.pt, dict.txt and a GPT-2-like BPE of 300 symbols: a tiny random RoBERTa."""
+    folder = tmp_path_factory.mktemp("roberta")
+    symbols = list(bytes_to_unicode().values())
+    merges = [("t", "h"), ("th", "e"), ("a", "n"), ("an", "d"), ("Ġ", "the"), ("Ġ", "and")]
+    symbols += ["".join(merge) for merge in merges]
+    (folder / "bpe").mkdir()
+    encoder = {symbol: number for number, symbol in enumerate(symbols)}
+    (folder / "bpe" / "encoder.json").write_text(json.dumps(encoder))
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (folder / "bpe" / "vocab.bpe").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    dictionary = Dictionary()
+    for number in range(len(symbols)):
+        dictionary.add_symbol(str(number))
+    dictionary.save(str(folder / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    args = Namespace(
+        arch="roberta_base",
+        task="masked_lm",
+        encoder_layers=2,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=32,
+        encoder_attention_heads=2,
+        max_positions=512,
+        tokens_per_sample=512,
+    )
+    torch.manual_seed(0)
+    model = RobertaModel.build_model(args, Namespace(source_dictionary=dictionary))
+    checkpoint = {
+        "args": args,
+        "model": model.state_dict(),
+        "optimizer_history": [
+            {
+                "criterion_name": "MaskedLmLoss",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 9,
+            }
+        ],
+        "extra_state": {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}},
+        "last_optimizer_state": None,
+    }
+    torch.save(checkpoint, folder / "model.pt")
+    return folder
 
 
 def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:

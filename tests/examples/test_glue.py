@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import pytest
 import torch
 from fairseq.data import data_utils
 from fairseq.data.dictionary import Dictionary
-from fairseq.models.roberta import RobertaModel
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score
 
@@ -88,56 +86,6 @@ def glue_files(folder: Path, name: str, rows: int = 12) -> Path:
     for kind in matched:
         lines = [header, *(line.format(ENGLISH[n], ENGLISH[n + 1], n=n) for n in range(rows))]
         (folder / name / f"test{kind}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def roberta(tmp_path_factory) -> Path:
-    """model.pt, dict.txt and a GPT-2-like BPE of 300 symbols: a tiny random RoBERTa."""
-    folder = tmp_path_factory.mktemp("roberta")
-    from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
-
-    symbols = list(bytes_to_unicode().values())
-    merges = [("t", "h"), ("th", "e"), ("a", "n"), ("an", "d"), ("Ġ", "the"), ("Ġ", "and")]
-    symbols += ["".join(merge) for merge in merges]
-    (folder / "bpe").mkdir()
-    encoder = {symbol: number for number, symbol in enumerate(symbols)}
-    (folder / "bpe" / "encoder.json").write_text(json.dumps(encoder))
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
-    (folder / "bpe" / "vocab.bpe").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-    dictionary = Dictionary()
-    for number in range(len(symbols)):
-        dictionary.add_symbol(str(number))
-    dictionary.save(str(folder / "dict.txt"))
-    dictionary.add_symbol("<mask>")
-    args = Namespace(
-        arch="roberta_base",
-        task="masked_lm",
-        encoder_layers=2,
-        encoder_embed_dim=16,
-        encoder_ffn_embed_dim=32,
-        encoder_attention_heads=2,
-        max_positions=512,
-        tokens_per_sample=512,
-    )
-    torch.manual_seed(0)
-    model = RobertaModel.build_model(args, Namespace(source_dictionary=dictionary))
-    checkpoint = {
-        "args": args,
-        "model": model.state_dict(),
-        "optimizer_history": [
-            {
-                "criterion_name": "MaskedLmLoss",
-                "optimizer_name": "FairseqAdam",
-                "lr_scheduler_state": {},
-                "num_updates": 9,
-            }
-        ],
-        "extra_state": {"train_iterator": {"epoch": 3, "iterations_in_epoch": 0}},
-        "last_optimizer_state": None,
-    }
-    torch.save(checkpoint, folder / "model.pt")
     return folder
 
 
@@ -407,7 +355,11 @@ def test_summary_by_hand(tmp_path) -> None:
     other = tmp_path / "CoLA" / "large" / "baseline" / "seed1"
     other.mkdir(parents=True)
     (other / "scores.json").write_text(json.dumps({"valid": {"accuracy": 50.0}}))
-    command = [sys.executable, ROOT / "scripts" / "recipe" / "seeds_table.py", tmp_path / "RTE" / "large"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "recipe" / "seeds_table.py",
+        tmp_path / "RTE" / "large",
+    ]
     rows = table_rows(run([*command, tmp_path / "CoLA" / "large"]).stdout)
     f1, dev, test, baseline = rows
     assert (dev["task"], dev["set"], dev["setting"]) == ("RTE", "valid", "rdrop-8")

@@ -1,0 +1,341 @@
+"""examples/ner: the scripts on made-up sentences, with a tiny random RoBERTa."""
+
+import gzip
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from seqeval.metrics import f1_score
+
+from ..conftest import ROOT, run
+from .conftest import option
+
+NER = ROOT / "examples" / "ner"
+NAMES = ["Peter", "Anna Maria", "the Andes", "Rome", "Sara", "New York"]
+
+
+def sentences(count: int, start: int = 0) -> str:
+    """Made-up sentences in CoNLL's columns; people and places are the entities."""
+    lines = []
+    for number in range(start, start + count):
+        person, place = NAMES[number % 6], NAMES[(5 * number + 3) % 6]
+        lines += [f"{word} {tag}" for word, tag in (("Then", "O"), *tagged(person, "PER"))]
+        lines += ["went O", "to O", *(f"{word} {tag}" for word, tag in tagged(place, "LOC")), ". O"]
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def tagged(name: str, kind: str) -> list[tuple[str, str]]:
+    first, *rest = name.split()
+    return [(first, f"B-{kind}"), *((word, f"I-{kind}") for word in rest)]
+
+
+@pytest.fixture
+def columns(tmp_path):
+    """columns(train, valid, test): a folder with these files."""
+
+    def columns(*texts: str) -> Path:
+        folder = tmp_path / "conll"
+        folder.mkdir(exist_ok=True)
+        for split, text in zip(("train", "valid", "test"), texts, strict=False):
+            (folder / f"{split}.txt").write_text(text, encoding="utf-8")
+        return folder
+
+    return columns
+
+
+@pytest.fixture
+def recipe(roberta, tmp_path):
+    """recipe("prepare", "mine", ...): run a script of the recipe on the tiny RoBERTa."""
+
+    def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
+        env = {
+            "ROBERTA_PATH": str(roberta / "model.pt"),
+            "GPT2_BPE": str(roberta / "bpe"),
+            "OUT": str(tmp_path / "out"),
+            "CPU": "1",
+            "WORKERS": "1",
+            **settings,
+        }
+        return run(["bash", NER / f"{script}.sh", *arguments], check=check, env=env)
+
+    return recipe
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The recipe's modules, by name."""
+    monkeypatch.syspath_prepend(str(NER))
+
+    def module(name: str):
+        sys.modules.pop(name, None)
+        return __import__(name)
+
+    yield module
+    for name in ("conll", "pieces", "fetch", "score", "tagging", "compare"):
+        sys.modules.pop(name, None)
+
+
+def test_from_columns_to_scores_and_tags(recipe, columns, tmp_path, roberta) -> None:
+    """Two settings, a seed each; everything is skipped the second time."""
+    folder = columns(sentences(24), sentences(8, 24), sentences(8, 32))
+    recipe("prepare", "mine", CONLL_DIR=str(folder))
+    data, runs = tmp_path / "out" / "mine" / f"{roberta.name}-data", tmp_path / "out" / "mine"
+    runs /= roberta.name
+    short = {"EPOCHS": "2", "LR": "0.01", "BATCH": "8", "MAX_SENTENCES": "4"}
+    recipe("train", "mine", ALPHA="2", **short)
+    recipe("train", "mine", CRITERION="baseline", **short)
+    output = recipe("evaluate", "mine").stdout
+    for setting in ("baseline", "rdrop-2"):
+        run_folder = runs / setting / "seed1"
+        log = (run_folder / "train.log").read_text()
+        assert "num_updates: 6 >= max_update: 6" in log  # 2 epochs of 24 / 8
+        assert ("rdrop_kl" in log) == (setting != "baseline")
+        # no optimizer's state is kept
+        assert {path.name for path in run_folder.glob("*.pt")} == {"checkpoint_best.pt"}
+        state = torch.load(run_folder / "checkpoint_best.pt", weights_only=True)
+        assert state["last_optimizer_state"] is None
+        scores = json.loads((run_folder / "scores.json").read_text())
+        for split in ("valid", "test"):
+            rows = [
+                [line.split(" ") for line in text.split("\n")]
+                for text in (run_folder / f"{split}.conll").read_text().strip().split("\n\n")
+            ]
+            given = (folder / f"{split}.txt").read_text().strip().split("\n\n")
+            assert [[row[:2] for row in words] for words in rows] == [
+                [line.split(" ") for line in text.split("\n")] for text in given
+            ]
+            true, found = ([[row[column] for row in words] for words in rows] for column in (1, 2))
+            assert scores[split]["F1"] == pytest.approx(100 * f1_score(true, found))
+        # what was chosen by is what is scored, to the log's two decimals
+        best = float(log.split("best_f1 ")[-1].split()[0])
+        assert scores["valid"]["F1"] == pytest.approx(best, abs=0.006)
+    assert "| mine | valid | F1 | rdrop-2 | 1 |" in output
+    assert "| test | rdrop-2 | 1 | " in output
+
+    again = recipe("train", "mine", ALPHA="2", **short).stdout
+    assert "is trained already" in again
+    assert "training" not in again
+    longer = recipe("train", "mine", ALPHA="2", check=False, **{**short, "EPOCHS": "3"})
+    assert longer.returncode == 1
+    assert "was made with other settings (< then, > now)" in longer.stderr
+
+    command = [sys.executable, NER / "predict.py", data, runs / "rdrop-2" / "seed1", "--cpu"]
+    command += ["--encoder", roberta, "--bpe-dir", roberta / "bpe"]
+    (tmp_path / "raw.txt").write_text("Then Peter went to Rome.\n\nSara.\n")
+    printed = run([*command, tmp_path / "raw.txt"]).stdout
+    words = [line.split(" ")[0] for line in printed.split("\n")]
+    assert words[:7] == ["Then", "Peter", "went", "to", "Rome", ".", ""]
+    entities = run([*command, "--entities", tmp_path / "raw.txt"]).stdout
+    assert len(entities.splitlines()) == 3
+
+
+def test_pieces_and_labels(modules, roberta, tmp_path, capsys) -> None:
+    """Every word as inside a sentence, its tag on its first piece."""
+    pieces = modules("pieces")
+    from argparse import Namespace
+
+    to_pieces = pieces.encoder(Namespace(encoder=roberta, bpe_dir=roberta / "bpe", published=False))
+    (first, second) = to_pieces([["the", "and", "Rome"], ["Rome"]])
+    bpe = json.loads((roberta / "bpe" / "encoder.json").read_text())
+    assert first[0] == [str(bpe["\u0120the"])]  # with the space before it, though it comes first
+    assert first[2] == second[0]
+    assert [list(bpe)[int(piece)] for piece in first[2]] == ["\u0120", "R", "o", "m", "e"]
+    words = [modules("conll").Word(text, tag, 1) for text, tag in (("the", "O"), ("Rome", "B-LOC"))]
+    line, labels = pieces.as_lines(words, [first[0], first[2]])
+    assert labels == "O B-LOC <pad> <pad> <pad> <pad>"
+    assert len(line.split()) == 6
+    assert pieces.as_lines(words, [["5"], []]) == ("5 <unk>", "O B-LOC")
+    assert modules("score").words_of(line, labels) == [first[0], first[2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Peter B-PER\nwent\n", "line 2: expected a word and its tag, got only 'went'"),
+        ("Peter B-PER\nwent VBD O\n", "line 2: 3 columns where the lines before have 2"),
+        ("Peter S-PER\n", "line 1: 'S-PER' is not a BIO tag"),
+        ("Peter I-PER\n", "line 1: I-PER after O.*set TAGS=iob1"),
+        ("Peter B-PER\nRome I-LOC\n", "line 2: I-LOC after B-PER"),
+        ("a B-PER\n\nb I-PER\n", "line 3: I-PER after O"),  # a sentence begins anew
+        ("\n\n-DOCSTART- O\n", "has no sentences"),
+    ],
+)
+def test_what_is_not_conll(modules, tmp_path, text, message) -> None:
+    conll = modules("conll")
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(conll.InputError, match=message):
+        conll.read(tmp_path / "file")
+
+
+def test_reading(modules, tmp_path) -> None:
+    """Tabs or spaces, packed or not, separators of a tab, as many blank lines as one likes."""
+    conll = modules("conll")
+    text = "-DOCSTART- -X- -X- O\n\nU.N. NNP I-NP B-ORG\nofficial NN I-NP O\n\t\n\n"
+    text += "Ekeus NNP I-NP B-PER"
+    (tmp_path / "plain").write_text(text)
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(text.replace(" ", "\t").encode()))
+    for name in ("plain", "packed.gz"):
+        first, second = conll.read(tmp_path / name)
+        assert first == [("U.N.", "B-ORG", 3), ("official", "O", 4)]
+        assert second == [("Ekeus", "B-PER", 7)]
+
+
+def test_iob1_becomes_bio(modules, tmp_path) -> None:
+    conll = modules("conll")
+    tags = ["I-LOC", "I-LOC", "B-LOC", "I-LOC", "O", "I-PER", "I-ORG", "B-ORG"]
+    (tmp_path / "file").write_text("".join(f"w {tag}\n" for tag in tags))
+    (words,) = conll.read(tmp_path / "file", iob1=True)
+    expected = ["B-LOC", "I-LOC", "B-LOC", "I-LOC", "O", "B-PER", "B-ORG", "B-ORG"]
+    assert [word.tag for word in words] == expected
+
+
+def test_a_tag_that_training_lacks(recipe, columns) -> None:
+    folder = columns(sentences(6), "Venus B-PLANET\n")
+    result = recipe("prepare", "mine", check=False, CONLL_DIR=str(folder))
+    assert result.returncode == 1
+    assert "valid.txt, line 1: the tag B-PLANET does not occur in the training set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (["mine"], {}, "unknown task mine: expected conll2003 or wnut17, or set CONLL_DIR"),
+        (["wnut17"], {"TAGS": "iob1"}, "TAGS=iob1 is for files of your own"),
+        (["mine"], {"TAGS": "iobes", "CONLL_DIR": "."}, "TAGS must be bio or iob1, got 'iobes'"),
+        (["mine"], {"CONLL_DIR": "/nowhere"}, "/nowhere has no train set: expected one of"),
+        ([], {}, "name a task"),
+    ],
+)
+def test_wrong_settings_of_prepare(recipe, arguments, settings, message) -> None:
+    result = recipe("prepare", *arguments, check=False, **settings)
+    assert result.returncode == 1
+    assert message in result.stderr
+
+
+def test_settings_of_train(fake, roberta, tmp_path) -> None:
+    """Full size: the numbers of README.md, whatever the number of GPUs."""
+    out = tmp_path / "out"
+    data = out / "conll2003" / f"{roberta.name}-data"
+    for folder in (data / "text", data / "input0", data / "label"):
+        folder.mkdir(parents=True)
+    (data / "text" / "train.input0").write_text("1\n" * 14041)
+    (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    env = fake.env(gpus=2) | {"ROBERTA_PATH": str(roberta / "model.pt"), "OUT": str(out)}
+    env["PYTHONPATH"] = str(ROOT)  # the real torch reads the checkpoint
+    env |= {"NGPU": "1", "CPU": "1", "ALPHA": "4"}
+    run(["bash", NER / "train.sh", "conll2003"], env=env)
+    (call,) = fake.calls()
+    assert option(call, "--max-update") == "4390"  # 5 epochs of 878
+    assert option(call, "--warmup-updates") == "263"
+    assert option(call, "--lr") == "2e-5"
+    assert option(call, "--batch-size") == "16"
+    assert option(call, "--criterion") == "rdrop_sequence_tagging"
+    assert option(call, "--rdrop-alpha") == "4"
+    assert option(call, "--best-checkpoint-metric") == "f1"
+    result = run(
+        ["bash", NER / "train.sh", "conll2003"], env=env | {"MAX_SENTENCES": "5"}, check=False
+    )
+    assert "BATCH (16) must be a multiple of MAX_SENTENCES x GPUs" in result.stderr
+
+
+class Tagger(torch.nn.Module):
+    """Gives every token the class that its number says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, src_tokens, **_):
+        return torch.nn.functional.one_hot(src_tokens % 3, 3).float(), None
+
+
+def test_tags_are_those_of_the_first_pieces(modules) -> None:
+    """Sentences of all lengths, in one order; words that do not fit whole get O."""
+    from types import SimpleNamespace
+
+    task = SimpleNamespace(
+        source_dictionary=SimpleNamespace(index=int, eos=lambda: 2, pad=lambda: 1),
+        class_names=lambda: ["B-X", "I-X", "O"],
+        cfg=SimpleNamespace(init_token=0, classification_head_name="tags"),
+        max_positions=lambda: 7,  # <s>, five pieces, </s>
+    )
+    sentences = [
+        [["3", "5"], ["4"], ["8"]],
+        [["7"]],
+        [["3", "3"], ["4", "4"], ["6", "6"]],  # the third word would need a sixth piece
+    ]
+    tags, cut = modules("tagging").tags_of(Tagger(), task, sentences, batch_size=2)
+    assert tags == [["B-X", "I-X", "O"], ["I-X"], ["B-X", "I-X", "O"]]
+    assert cut == 1
+
+
+def test_a_perfect_prediction_has_100(modules) -> None:
+    score = modules("score")
+    true = [["B-X", "I-X", "O"], ["O"]]
+    assert score.scores(true, true) == {"F1": 100.0, "precision": 100.0, "recall": 100.0}
+    nothing = [["O"] * 3, ["O"]]
+    assert score.scores(true, nothing) == {"F1": 0.0, "precision": 0.0, "recall": 0.0}
+
+
+def conll_files(runs: Path, setting: str, predicted: list[str], seed: int = 1) -> None:
+    folder = runs / setting / f"seed{seed}"
+    folder.mkdir(parents=True)
+    text = "\n\n".join(f"w B-X {tag}" for tag in predicted)
+    for split in ("valid", "test"):
+        (folder / f"{split}.conll").write_text(text + "\n")
+    (folder / "scores.json").write_text("{}")
+
+
+def test_differences(modules, tmp_path) -> None:
+    """Equal systems differ by 0 beyond doubt, one that is always right by what the other lacks."""
+    half = ["B-X", "O"] * 50
+    conll_files(tmp_path, "baseline", half)
+    conll_files(tmp_path, "rdrop-1", half)
+    conll_files(tmp_path, "rdrop-4", ["B-X"] * 100)
+    conll_files(tmp_path, "rdrop-4", ["O"] * 100, seed=2)  # the baseline lacks this seed
+    output = run([sys.executable, NER / "compare.py", tmp_path]).stdout
+    rows = [line.strip("| ").split(" | ") for line in output.splitlines() if "rdrop" in line]
+    assert rows[0] == ["valid", "rdrop-1", "1", "+0.00", "[+0.00, +0.00]"]
+    assert rows[1][:3] == ["valid", "rdrop-4", "1"]
+    assert float(rows[1][3]) == pytest.approx(100 - 200 * 50 / 150, abs=0.01)
+    low, high = map(float, rows[1][4].strip("[]").split(", "))
+    assert low < float(rows[1][3]) < high
+    # F1 = 2 p / (1 + p) for a share p of 100 drawn: 95% of p within 0.5 +- 0.098
+    ends = [100 - 200 * p / (1 + p) for p in (0.598, 0.402)]
+    assert (low, high) == pytest.approx(ends, abs=2)
+
+
+def test_mean_over_seeds(modules) -> None:
+    counts = np.array([[[4, 4, 4], [4, 4, 2]], [[4, 4, 2], [0, 0, 0]]])  # seeds, systems
+    assert modules("compare").mean_f1(counts).tolist() == [75.0, 25.0]
+
+
+def test_fetching_checks_what_it_gets(modules, server, monkeypatch) -> None:
+    fetch = modules("fetch")
+    contents = {name: sentences(2).encode() for name in fetch.WNUT_SHA256}
+    for name, content in contents.items():
+        (server.folder / name).write_bytes(content)
+    with pytest.raises(fetch.InputError, match=r"expected sha256 .*: not used"):
+        fetch.wnut17(f"{server.address}/")
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(fetch, "WNUT_SHA256", sums)
+    assert list(fetch.wnut17(f"{server.address}/")) == ["train", "valid", "test"]
+    server.faults["emerging.dev.conll"] = "404"
+    with pytest.raises(fetch.InputError, match=r"cannot download .*emerging.dev.conll.*CONLL_DIR"):
+        fetch.wnut17(f"{server.address}/")
+
+
+def test_study(fake, roberta, columns, tmp_path) -> None:
+    """Wrong settings are told before anything is prepared."""
+    env = fake.env(gpus=1) | {"ROBERTA_PATH": str(roberta / "model.pt")}
+    env["OUT"] = str(tmp_path / "out")
+    for wrong in ({"SETTINGS": "baseline x"}, {"SEEDS": "1 b"}):
+        result = run(["bash", NER / "study.sh", "mine"], env=env | wrong, check=False)
+        assert result.returncode == 1
+        assert "must be" in result.stderr
+    assert not (tmp_path / "out").exists()
