@@ -159,7 +159,10 @@ def listen(folder: Path) -> Callable[[], None]:
         if listener in used:
             command = [sys.executable, __file__, str(listener.fileno())]
             fds = (listener.fileno(),)
-            subprocess.run(command, stdin=over, env=environment, pass_fds=fds, check=True)
+            try:
+                subprocess.run(command, stdin=over, env=environment, pass_fds=fds, check=True)
+            finally:
+                listener.close()  # who waits for a server that has failed is told so
 
     server = threading.Thread(target=start)
     server.start()
@@ -210,7 +213,8 @@ def import_all() -> frozenset[str]:
         logging.root.setLevel(logging.WARNING)
     sys.path.insert(0, folder)
     warnings.filters[:] = filters  # type: ignore[index]
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         # hydra's parser remembers what it has learnt of its grammar
         options = sys.modules["fairseq.options"]
         command = ["data", "--arch", "transformer"]
