@@ -122,6 +122,13 @@ def train(data: Path, save_dir: Path, *flags: str, arch: str = "transformer", **
     return run([*command, *flags], **kwargs)
 
 
+def saved_parameters(save_dir: Path) -> dict[str, torch.Tensor]:
+    """Those of the last checkpoint in ``save_dir``."""
+    saved = torch.load(save_dir / "checkpoint_last.pt")["model"]
+    # fairseq never sets these: any memory
+    return {name: value for name, value in saved.items() if not name.endswith("_float_tensor")}
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300/40/40 real sentence pairs, in sentencepieces and binarised; bin/ and lm/."""

@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rdrop_fairseq.loss import adaptive_rdrop_loss, reference_rdrop_loss
 from rdrop_fairseq.loss.adaptive import Layers, cluster_log_probs, dense_log_probs
 
+from .. import needs
+
 WIDTH, CUTOFFS, VOCABULARY = 8, [7, 12], 40
 
 
@@ -220,6 +222,10 @@ def test_low_precision(kl, dtype) -> None:
     What 20 chunks add to the error is one rounding of each chunk's gradient; in float16, which
     autograd adds up, also one of the sum each time.
     """
+    if dtype == torch.float16:
+        needs.float16_on_the_cpu()
+    else:
+        needs.bfloat16_products_summed_in_float32()
     more = {torch.bfloat16: 0.25, torch.float16: 1.0}[dtype] * torch.finfo(dtype).eps
     made = make(rows=40, dtype=dtype)
     ours = results(made, kl=kl, chunk_rows=2)
@@ -238,6 +244,7 @@ def test_low_precision(kl, dtype) -> None:
 @pytest.mark.parametrize("kl", ["exact", "target"])
 def test_fp16_gradients_are_not_lost_before_the_loss_scale(kl) -> None:
     """A probability of exp(-20) = 2e-9 is 0 in float16, but not when multiplied by 2**15."""
+    needs.float16_on_the_cpu()
     made = make(rows=4, dtype=torch.float16)
     made.target[:] = 0
     with torch.no_grad():
