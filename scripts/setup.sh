@@ -15,6 +15,7 @@ set -euo pipefail
 source "$(dirname "$0")/recipe/stages.sh"
 no_arguments "$@"
 VENV=${VENV:-$root/.venv}
+compile=false
 compiled=fairseq-fixed==0.12.3.1 # fairseq's main branch, as source; there is no wheel for 3.13
 
 # first_of VERSION...: the first Python that is of one of these versions
@@ -49,7 +50,7 @@ make_environment() {
     echo "Installing into $VENV with $("$python" --version): fairseq is compiled," \
       "which takes about two minutes" >&2
     "$python" -m venv "$VENV"
-    compile_fairseq
+    compile=true
   else
     die "needs Python 3.11, 3.12 or 3.13, found $("${PYTHON:-python3}" --version 2>&1 | head -n 1):" \
       "set PYTHON=/path/to/python3.11, or install uv, which brings its own (pip install uv). With a" \
@@ -76,12 +77,12 @@ install() {
 }
 
 # It is compiled against the torch and numpy that it will run with, hence without isolation; without
-# dependencies, for it asks for hydra-core 1.3.2 and omegaconf 2.3.0, and for torchaudio, which
-# only speech needs; without CUDA's extensions, which no wheel of fairseq has either.
+# its dependencies, for it asks for older hydra-core and omegaconf, and for torchaudio, which only
+# speech needs; without CUDA's extensions, which no wheel of fairseq has either.
 compile_fairseq() {
-  install torch numpy Cython setuptools
+  install --no-warn-conflicts --editable "${root}[recipes,test]" bitarray cffi Cython hydra-core \
+    numpy omegaconf packaging regex scikit-learn setuptools torch tqdm
   (unset CUDA_HOME && install --no-build-isolation --no-deps "$compiled")
-  install bitarray cffi hydra-core omegaconf packaging regex scikit-learn tqdm
 }
 
 # what the environment is made of: another one is made when this changes
@@ -91,5 +92,9 @@ if [[ -f $VENV/rdrop.stamp && $(<"$VENV/rdrop.stamp") == "$stamp $root" ]]; then
 fi
 
 make_environment
-install --editable "${root}[recipes,test]"
+if $compile; then
+  compile_fairseq
+else
+  install --editable "${root}[recipes,test]"
+fi
 echo "$stamp $root" >"$VENV/rdrop.stamp"
