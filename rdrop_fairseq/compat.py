@@ -32,6 +32,7 @@ def prepare() -> None:
     translate_from_pretrained_bart()
     leave_the_fast_path()
     drop_copies_for_the_fast_path()
+    refuse_the_optimizer_of_another_model()
     be_found_twice()
 
 
@@ -321,6 +322,41 @@ def drop_copies_for_the_fast_path() -> None:
         super(Layer, self)._load_from_state_dict(state, prefix, *args)
 
     Layer._load_from_state_dict = _load_from_state_dict
+
+
+def refuse_the_optimizer_of_another_model() -> None:
+    """Say what to do where an optimizer's state does not fit the model's parameters.
+
+    As where fairseq's main branch is to resume a training of 0.12.2, whose optimizer has
+    `FAST_PATH_COPIES`, too. torch speaks of the size of a group; with --fp16, where all parameters
+    are one, the first update fails. Needed until fairseq compares them.
+    """
+    from fairseq.optim import FairseqOptimizer
+
+    load = FairseqOptimizer.load_state_dict
+    if hasattr(load, "__wrapped__"):
+        return
+
+    @functools.wraps(load)
+    def load_state_dict(self: FairseqOptimizer, *args: Any, **kwargs: Any) -> None:
+        try:
+            load(self, *args, **kwargs)
+            fits = all(
+                value.shape == parameter.shape
+                for parameter, values in self.optimizer.state.items()
+                for value in values.values()
+                if isinstance(value, torch.Tensor) and value.dim() == parameter.dim()
+            )
+        except ValueError:
+            fits = False
+        if not fits:
+            raise UsageError(
+                "the checkpoint's optimizer has not the parameters of this model (a transformer of "
+                "fairseq 0.12.2 has some that later versions have not): give --reset-optimizer to "
+                "train on from the checkpoint's model alone"
+            )
+
+    FairseqOptimizer.load_state_dict = load_state_dict
 
 
 def be_found_twice() -> None:

@@ -71,20 +71,12 @@ logged() {
   }
 }
 
-data=$OUT/text
 prepare() {
-  local split language
-  mkdir -p "$data"
-  for language in es en; do
-    for split in train:1000 valid:40 test:40; do
-      # gzip is stopped when there are enough
-      { gzip -dc "$root/scripts/quickstart_data/${split%:*}.$language.gz" || true; } 2>/dev/null |
-        head -n "${split#*:}" >"$data/${split%:*}.$language"
-    done
-  done
-  rm -rf "$OUT/data-bin"
-  fairseq-preprocess -s es -t en --trainpref "$data/train" --validpref "$data/valid" --testpref "$data/test" \
-    --joined-dictionary --nwordssrc 2000 --destdir "$OUT/data-bin" --workers 1
+  rm -rf "$OUT/text" "$OUT/data-bin"
+  python "$root/scripts/corpus/encode_corpus.py" --corpus "$root/scripts/quickstart_data" --languages es en \
+    --vocab-size 1000 --out "$OUT/text" &&
+    fairseq-preprocess -s es -t en --joined-dictionary --workers 1 --destdir "$OUT/data-bin" \
+      --trainpref "$OUT/text/train.pieces" --validpref "$OUT/text/valid.pieces"
 }
 
 # train UPDATES: from the last checkpoint if there is one
@@ -99,27 +91,28 @@ train() {
 
 translate() {
   fairseq-generate "$OUT/data-bin" --user-dir "$root/rdrop_fairseq" --path "$OUT/checkpoints/checkpoint_last.pt" \
-    -s es -t en --beam 3 --max-len-b 40 --cpu
+    -s es -t en --gen-subset valid --beam 3 --max-len-b 40 --post-process sentencepiece --cpu
 }
 
 train_and_translate() {
-  local sentences
+  local sentences translated
   echo "== training"
   rm -rf "$OUT/checkpoints"
   logged prepare prepare || return 0
-  logged train train 60 || return 0
-  result "train" "$(sed -n 's/.*Stopping training due to //p' "$OUT/train.log")"
-  logged resume train 120 || return 0
-  if grep -q 'Loaded checkpoint .*(epoch [0-9]* @ 60 updates)' "$OUT/resume.log"; then
-    result "resume" "$(sed -n 's/.*Stopping training due to //p' "$OUT/resume.log")"
+  logged train train 100 || return 0
+  result "train" "$(sed -n 's/.*Stopping training due to num_updates: \([0-9]*\) .*/\1 updates/p' "$OUT/train.log")"
+  logged resume train 200 || return 0
+  if grep -q 'Loaded checkpoint .*(epoch [0-9]* @ 100 updates)' "$OUT/resume.log"; then
+    result "resume" "$(sed -n 's/.*Stopping training due to num_updates: \([0-9]*\) .*/\1 updates/p' "$OUT/resume.log")"
   else
     failed=1
-    result "resume" "did not go on after update 60; see $OUT/resume.log"
+    result "resume" "did not go on after update 100; see $OUT/resume.log"
   fi
   logged translate translate || return 0
-  sentences=$(grep -c '^H-' "$OUT/translate.log") || true
-  [[ $sentences == 40 ]] || failed=1
-  result "translate" "$sentences of 40 sentences"
+  sentences=$(wc -l <"$OUT/text/valid.es")
+  translated=$(grep -c '^H-' "$OUT/translate.log") || true
+  [[ $translated == "$sentences" ]] || failed=1
+  result "translate" "$translated of $sentences sentences"
 }
 
 make_environment

@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import torch
 from fairseq.criterions import sentence_prediction
 from fairseq.data import data_utils, token_block_dataset
 from fairseq.ngram_repeat_block import NGramRepeatBlock
+from fairseq.optim import FairseqOptimizer, build_optimizer
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import FairseqTask
 
 from rdrop_fairseq.compat import require_fairseq_012
 from rdrop_fairseq.errors import INSTALL_FAIRSEQ, UsageError
 
-from .conftest import PAIR, ROOT, USER_DIR, run
+from .conftest import PAIR, ROOT, USER_DIR, configuration, run, train
 
 
 def test_numpy_names_only_where_fairseq_misses_them() -> None:
@@ -181,6 +183,38 @@ def test_other_names_are_still_refused(build, name: str) -> None:
     assert state.keys() == given.keys()  # what was given is left as it is
     with pytest.raises(RuntimeError, match=rf'Unexpected key\(s\) in state_dict: "{name}"\. $'):
         model.load_state_dict({**state, name: torch.zeros(1)}, strict=True)
+
+
+def test_resuming_a_training_of_fairseq_0_12_2(data, trained, tmp_path: Path) -> None:
+    """Its optimizer does not fit; its model can be trained on."""
+    state = with_copies_for_the_fast_path(torch.load(trained[0] / "checkpoint_last.pt"))
+    (group,) = state["last_optimizer_state"]["param_groups"]
+    group["params"] = list(range(len(group["params"]) + 2 * 8))
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    result = train(data, tmp_path, "--max-update", "9", check=False)
+    assert result.returncode == 1
+    message = "optimizer has not the parameters of this model .* give --reset-optimizer to train on"
+    assert re.search(message, result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr
+    result = train(data, tmp_path, "--max-update", "1", "--reset-optimizer")
+    assert "Loaded checkpoint" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["adam", "nag", "adafactor"])
+def test_optimizer_of_another_model_in_one_piece(build, name: str) -> None:
+    """--fp16 makes one parameter of all: their number is the same, their size is not."""
+    flags = configuration("translation", ["data", "--optimizer", name, "--arch", "transformer"])
+
+    def optimizer_of(size: int) -> FairseqOptimizer:
+        parameter = torch.nn.Parameter(torch.ones(size))
+        parameter.grad = torch.ones(size)
+        return build_optimizer(flags.optimizer, [parameter])
+
+    trained = optimizer_of(7)
+    trained.step()
+    optimizer_of(7).load_state_dict(trained.state_dict())
+    with pytest.raises(UsageError, match="give --reset-optimizer"):
+        optimizer_of(6).load_state_dict(trained.state_dict())
 
 
 def imported(tmp_path: Path, code: str, **files: str):
