@@ -4,7 +4,8 @@ import sys
 
 _MAIN = "fairseq's main branch, for Python"
 _FAIRSEQ_FOR = {
-    (3, 10): "pip install 'pip<24.1', then pip install fairseq==0.12.2 (it is compiled, with g++)",
+    (3, 10): "pip install 'pip<24.1', then pip install fairseq==0.12.2 torch==2.0.1 'numpy<2' (it "
+    "is compiled, with g++)",
     (3, 11): f"pip install ve-fairseq==0.12.3 ({_MAIN} 3.11 and 3.12)",
     (3, 12): f"pip install ve-fairseq==0.12.3 ({_MAIN} 3.11 and 3.12)",
     (3, 13): "bash scripts/setup.sh compiles fairseq-fixed==0.12.3.1 for Python 3.13, and "
