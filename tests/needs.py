@@ -9,6 +9,7 @@ import pytest
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq.tasks import TASK_REGISTRY
 
 
 def _works(function: Callable[[], object]) -> bool:
@@ -47,6 +48,11 @@ def gradients_multiplied_in_place() -> None:
     """For that, the loss asks torch whether backward may come again."""
     if not hasattr(torch._C._autograd, "_get_current_graph_task_keep_graph"):
         pytest.skip("torch does not tell whether backward may come again")
+
+
+def fairseqs_task(name: str) -> None:
+    if name not in TASK_REGISTRY:
+        pytest.skip(f"fairseq has no task {name}")
 
 
 def fairseqs_rdrop() -> None:

@@ -383,6 +383,7 @@ def test_tasks_with_another_criterion() -> None:
     ],
 )
 def test_tasks_without_target_tokens(name) -> None:
+    needs.fairseqs_task(name)
     task = TASK_REGISTRY[name].__new__(TASK_REGISTRY[name])
     vars(task).update(cfg=None, state=StatefulContainer(), tgt_dict=None)
     with pytest.raises(UsageError, match=f"a sequence of tokens.*{type(task).__name__} has none"):
