@@ -98,9 +98,12 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sig
     if not ignored >> (number - 1) & 1:
         signal.signal(number, lambda number, frame: server.sendall(bytes([number])))
 content = json.dumps(request).encode()
-socket.send_fds(server, [struct.pack("!I", len(content))], [0, 1, 2])
-server.sendall(content)
-answer = server.makefile("r").readline()
+try:
+    socket.send_fds(server, [struct.pack("!I", len(content))], [0, 1, 2])
+    server.sendall(content)
+    answer = server.makefile("r").readline()
+except ConnectionError:
+    answer = ""
 if not answer:
     sys.exit("the fork server is gone")
 status = json.loads(answer)
