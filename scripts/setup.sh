@@ -16,7 +16,7 @@ source "$(dirname "$0")/recipe/stages.sh"
 no_arguments "$@"
 VENV=${VENV:-$root/.venv}
 compile=false
-compiled=fairseq-fixed==0.12.3.1 # fairseq's main branch, as source; there is no wheel for 3.13
+compiled=fairseq-fixed==0.12.3.1 # fairseq's main branch of 2024, as source; there is no wheel for 3.13
 
 # first_of VERSION...: the first Python that is of one of these versions
 first_of() {
