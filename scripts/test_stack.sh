@@ -41,7 +41,7 @@ make_environment() {
   "$PYTHON" -m venv "$OUT/venv"
   pip=("$OUT/venv/bin/python" -m pip install --quiet --disable-pip-version-check)
   "${pip[@]}" "${fairseq_0_12_2[0]}"
-  "${pip[@]}" "${fairseq_0_12_2[@]}" hypothesis pytest pytest-xdist scikit-learn scipy seqeval \
+  "${pip[@]}" "${fairseq_0_12_2[@]}" hypothesis pytest pytest-xdist scikit-learn scipy \
     --editable "$root"
   touch "$OUT/venv/made"
 }
