@@ -279,7 +279,8 @@ def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.9.0", "0.10.2"])
 def test_old_fairseq(version: str) -> None:
-    with pytest.raises(UsageError, match=rf"0\.12 or newer, found {version}: pip install"):
+    message = re.escape(f"0.12 or newer, found {version}: {INSTALL_FAIRSEQ}")
+    with pytest.raises(UsageError, match=message):
         require_fairseq_012(version)
 
 
