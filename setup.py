@@ -6,6 +6,9 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 init = (here / "rdrop_fairseq/__init__.py").read_text(encoding="utf-8")
 version = re.search(r'^__version__ = "(.+)"$', init, re.MULTILINE)
+# where there are wheels of fairseq, and where it is compiled: by scripts/setup.sh or by the user
+has_wheel = "python_version >= '3.11' and python_version < '3.13'"
+has_none = "python_version < '3.11' or python_version >= '3.13'"
 
 setup(
     name="rdrop-fairseq",
@@ -15,14 +18,15 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["rdrop_fairseq", "rdrop_fairseq.*"]),
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.10,<3.14",
     install_requires=[
         # fairseq 0.12.2, the last on PyPI under its own name, cannot be imported on
         # Python >= 3.11; ve-fairseq is its main branch, imported as fairseq
-        "ve-fairseq==0.12.3",
-        "torch>=2.4",
-        "numpy>=2",
-        "omegaconf",
+        f"ve-fairseq==0.12.3; {has_wheel}",
+        f"torch>=2.4; {has_wheel}",
+        f"numpy>=2; {has_wheel}",
+        f"omegaconf; {has_wheel}",
+        f"torch>=2; {has_none}",
         "sacrebleu>=2.4",
         "sentencepiece>=0.2",
         "seqeval>=1.2",

@@ -13,7 +13,7 @@ import fairseq
 import numpy
 import torch
 
-from .errors import UsageError
+from .errors import INSTALL_FAIRSEQ, UsageError
 
 
 def prepare() -> None:
@@ -30,6 +30,9 @@ def prepare() -> None:
     block_repeated_ngrams()
     correlate_any_number_of_sentences()
     translate_from_pretrained_bart()
+    leave_the_fast_path()
+    drop_copies_for_the_fast_path()
+    refuse_the_optimizer_of_another_model()
     be_found_twice()
 
 
@@ -41,8 +44,7 @@ def require_fairseq_012(version: str) -> None:
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers and (int(numbers[1]), int(numbers[2])) < (0, 12):
         raise UsageError(
-            f"rdrop_fairseq needs fairseq 0.12 or newer, found {version}: "
-            "pip install ve-fairseq==0.12.3 (it is fairseq's main branch for Python 3.11 and 3.12)"
+            f"rdrop_fairseq needs fairseq 0.12 or newer, found {version}: {INSTALL_FAIRSEQ}"
         )
 
 
@@ -224,6 +226,8 @@ def correlate_any_number_of_sentences() -> None:
     """
     from fairseq.criterions import sentence_prediction
 
+    if not hasattr(sentence_prediction, "pearson_and_spearman"):
+        return  # fairseq 0.12.2 reports no correlations
     criterion = sentence_prediction.SentencePredictionCriterion
     criterion.logging_outputs_can_be_summed = _holds_no_predictions
     sentence_prediction.pearson_and_spearman = pearson_and_spearman
@@ -267,6 +271,92 @@ def translate_from_pretrained_bart() -> None:
         initialise(self, args, *dictionaries, **kwargs)
 
     TranslationFromPretrainedBARTTask.__init__ = __init__
+
+
+# what an encoder layer of fairseq 0.12.2 holds a second time, for torch's fast path
+FAST_PATH_COPIES = (
+    *("in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias"),
+    *("fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias"),
+)
+
+
+def leave_the_fast_path() -> None:
+    """Let fairseq 0.12.2 translate with torch >= 1.13.
+
+    Its encoder hands the layers of a model that was loaded to torch's fast path, without a type
+    of the mask, which torch asks for since then: "Mask Type should be defined" (fairseq issues
+    4858 and 4899). Its other path, the one of training, gives the same numbers. Its main branch
+    has that one only. Needed as long as fairseq 0.12.2 is supported.
+    """
+    from fairseq.modules.transformer_layer import TransformerEncoderLayerBase as Layer
+
+    initialise = Layer.__init__
+    has_fast_path = "_transformer_encoder_layer_fwd" in Layer.forward.__code__.co_names
+    if not has_fast_path or hasattr(initialise, "__wrapped__"):
+        return
+
+    @functools.wraps(initialise)
+    def __init__(self: Layer, *args: Any, **kwargs: Any) -> None:
+        initialise(self, *args, **kwargs)
+        self.can_use_fastpath = False
+
+    Layer.__init__ = __init__
+
+
+def drop_copies_for_the_fast_path() -> None:
+    """Let fairseq's main branch load the transformers of fairseq 0.12.2.
+
+    Their checkpoints hold `FAST_PATH_COPIES` of every encoder layer: zeros, or copies of the
+    weights as they were loaded. 0.12.2 makes them anew whenever it loads; its main branch refuses
+    them as unexpected. Needed as long as there are such checkpoints.
+    """
+    from fairseq.modules.transformer_layer import TransformerEncoderLayerBase as Layer
+
+    if "_load_from_state_dict" in vars(Layer):
+        return  # 0.12.2, or done before
+
+    def _load_from_state_dict(self: Layer, state: dict, prefix: str, *args: Any) -> None:
+        for name in FAST_PATH_COPIES:
+            if not hasattr(self, name):
+                state.pop(prefix + name, None)  # of a copy that torch has made
+        super(Layer, self)._load_from_state_dict(state, prefix, *args)
+
+    Layer._load_from_state_dict = _load_from_state_dict
+
+
+def refuse_the_optimizer_of_another_model() -> None:
+    """Say what to do where an optimizer's state does not fit the model's parameters.
+
+    As where fairseq's main branch is to resume a training of 0.12.2, whose optimizer has
+    `FAST_PATH_COPIES`, too. torch speaks of the size of a group; with --fp16, where all parameters
+    are one, the first update fails. Needed until fairseq compares them.
+    """
+    from fairseq.optim import FairseqOptimizer
+
+    load = FairseqOptimizer.load_state_dict
+    if hasattr(load, "__wrapped__"):
+        return
+
+    @functools.wraps(load)
+    def load_state_dict(self: FairseqOptimizer, *args: Any, **kwargs: Any) -> None:
+        try:
+            load(self, *args, **kwargs)
+            fits = all(
+                value.shape == parameter.shape
+                for parameter, values in self.optimizer.state.items()
+                for value in values.values()
+                if isinstance(value, torch.Tensor) and value.dim() == parameter.dim()
+            )
+        except ValueError:
+            fits = False
+        if not fits:
+            raise UsageError(
+                "the checkpoint's optimizer has not the parameters of this model (a transformer of "
+                "fairseq 0.12.2 has some that later versions have not): give --reset-optimizer to "
+                "train on from the checkpoint's model alone"
+            )
+
+    FairseqOptimizer.load_state_dict = load_state_dict
 
 
 def be_found_twice() -> None:

@@ -22,6 +22,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
 
 import rdrop_fairseq  # noqa: F401  (registers the criteria, lets torch load checkpoints)
+from rdrop_fairseq.compat import FAST_PATH_COPIES
 
 from . import fork_server
 
@@ -120,6 +121,14 @@ def train(data: Path, save_dir: Path, *flags: str, arch: str = "transformer", **
     command += ["--optimizer", "adam", "--lr", "0.01", "--max-tokens", "1500"]
     command += ["--num-workers", "0", "--log-format", "json"]
     return run([*command, *flags], **kwargs)
+
+
+def saved_parameters(save_dir: Path) -> dict[str, torch.Tensor]:
+    """Those of the last checkpoint in ``save_dir``."""
+    saved = torch.load(save_dir / "checkpoint_last.pt")["model"]
+    # the first is never set, any memory; the others are 0 until a checkpoint is loaded
+    idle = ("_float_tensor", *FAST_PATH_COPIES)
+    return {name: value for name, value in saved.items() if name.rpartition(".")[2] not in idle}
 
 
 @pytest.fixture(scope="session")

@@ -98,9 +98,12 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sig
     if not ignored >> (number - 1) & 1:
         signal.signal(number, lambda number, frame: server.sendall(bytes([number])))
 content = json.dumps(request).encode()
-socket.send_fds(server, [struct.pack("!I", len(content))], [0, 1, 2])
-server.sendall(content)
-answer = server.makefile("r").readline()
+try:
+    socket.send_fds(server, [struct.pack("!I", len(content))], [0, 1, 2])
+    server.sendall(content)
+    answer = server.makefile("r").readline()
+except ConnectionError:
+    answer = ""
 if not answer:
     sys.exit("the fork server is gone")
 status = json.loads(answer)
@@ -159,7 +162,10 @@ def listen(folder: Path) -> Callable[[], None]:
         if listener in used:
             command = [sys.executable, __file__, str(listener.fileno())]
             fds = (listener.fileno(),)
-            subprocess.run(command, stdin=over, env=environment, pass_fds=fds, check=True)
+            try:
+                subprocess.run(command, stdin=over, env=environment, pass_fds=fds, check=True)
+            finally:
+                listener.close()  # who waits for a server that has failed is told so
 
     server = threading.Thread(target=start)
     server.start()
@@ -210,7 +216,8 @@ def import_all() -> frozenset[str]:
         logging.root.setLevel(logging.WARNING)
     sys.path.insert(0, folder)
     warnings.filters[:] = filters  # type: ignore[index]
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         # hydra's parser remembers what it has learnt of its grammar
         options = sys.modules["fairseq.options"]
         command = ["data", "--arch", "transformer"]

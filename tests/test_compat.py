@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import torch
 from fairseq.criterions import sentence_prediction
 from fairseq.data import data_utils, token_block_dataset
 from fairseq.ngram_repeat_block import NGramRepeatBlock
+from fairseq.optim import FairseqOptimizer, build_optimizer
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import FairseqTask
 
 from rdrop_fairseq.compat import require_fairseq_012
-from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.errors import INSTALL_FAIRSEQ, UsageError
 
-from .conftest import ROOT, run
+from .conftest import PAIR, ROOT, USER_DIR, configuration, run, train
 
 
 def test_numpy_names_only_where_fairseq_misses_them() -> None:
@@ -141,6 +143,80 @@ def test_correlation_that_is_not_defined(predictions, ratings) -> None:
     assert correlations == {"pearson": 0, "spearmanr": 0, "corr": 0}
 
 
+def with_copies_for_the_fast_path(state: dict) -> dict:
+    """A transformer's checkpoint as fairseq 0.12.2 writes it, with its encoder layers' weights."""
+    model = dict(state["model"])
+    layers = {name.rpartition("self_attn.")[0] for name in model if "encoder.layers" in name}
+    for layer in layers - {""}:
+        for kind in ("weight", "bias"):
+            projections = [model[f"{layer}self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            model[f"{layer}in_proj_{kind}"] = torch.cat(projections)
+            model[f"{layer}out_proj_{kind}"] = model[f"{layer}self_attn.out_proj.{kind}"]
+            for part in ("fc1", "fc2"):
+                model[f"{layer}{part}_{kind}"] = model[f"{layer}{part}.{kind}"]
+    return {**state, "model": model}
+
+
+def test_checkpoint_of_fairseq_0_12_2(data, trained, tmp_path: Path) -> None:
+    """It translates as it does without the copies that fairseq's main branch refuses."""
+    paths = [trained[0] / "checkpoint_last.pt", tmp_path / "old.pt"]
+    old = with_copies_for_the_fast_path(torch.load(paths[0]))
+    assert len(old["model"]) == len(torch.load(paths[0])["model"]) + 2 * 8  # layers, copies
+    torch.save(old, paths[1])
+    translations = []
+    for path in paths:
+        command = ["fairseq-generate", data / "bin", *USER_DIR, "--path", path, *PAIR, "--cpu"]
+        result = run([*command, "--beam", "2", "--max-len-b", "10", "--max-tokens", "1000"])
+        translations.append([x for x in result.stdout.splitlines() if x.startswith("H-")])
+    assert len(translations[0]) == 40
+    assert translations[0] == translations[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layers.0.fc3_weight", "decoder.layers.0.fc1_weight", "encoder.in_proj_bias"]
+)
+def test_other_names_are_still_refused(build, name: str) -> None:
+    model = build("transformer").model
+    state = with_copies_for_the_fast_path({"model": model.state_dict()})["model"]
+    given = dict(state)
+    model.load_state_dict(state, strict=True)
+    assert state.keys() == given.keys()  # what was given is left as it is
+    with pytest.raises(RuntimeError, match=rf'Unexpected key\(s\) in state_dict: "{name}"\. $'):
+        model.load_state_dict({**state, name: torch.zeros(1)}, strict=True)
+
+
+def test_resuming_a_training_of_fairseq_0_12_2(data, trained, tmp_path: Path) -> None:
+    """Its optimizer does not fit; its model can be trained on."""
+    state = with_copies_for_the_fast_path(torch.load(trained[0] / "checkpoint_last.pt"))
+    (group,) = state["last_optimizer_state"]["param_groups"]
+    group["params"] = list(range(len(group["params"]) + 2 * 8))
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    result = train(data, tmp_path, "--max-update", "9", check=False)
+    assert result.returncode == 1
+    message = "optimizer has not the parameters of this model .* give --reset-optimizer to train on"
+    assert re.search(message, result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr
+    result = train(data, tmp_path, "--max-update", "1", "--reset-optimizer")
+    assert "Loaded checkpoint" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["adam", "nag", "adafactor"])
+def test_optimizer_of_another_model_in_one_piece(build, name: str) -> None:
+    """--fp16 makes one parameter of all: their number is the same, their size is not."""
+    flags = configuration("translation", ["data", "--optimizer", name, "--arch", "transformer"])
+
+    def optimizer_of(size: int) -> FairseqOptimizer:
+        parameter = torch.nn.Parameter(torch.ones(size))
+        parameter.grad = torch.ones(size)
+        return build_optimizer(flags.optimizer, [parameter])
+
+    trained = optimizer_of(7)
+    trained.step()
+    optimizer_of(7).load_state_dict(trained.state_dict())
+    with pytest.raises(UsageError, match="give --reset-optimizer"):
+        optimizer_of(6).load_state_dict(trained.state_dict())
+
+
 def imported(tmp_path: Path, code: str, **files: str):
     """``code`` run beside a folder named fairseq with ``files``, the only fairseq to be found."""
     (tmp_path / "fairseq").mkdir()
@@ -167,6 +243,13 @@ def test_loss_beside_a_clone_of_fairseq(tmp_path: Path) -> None:
     """The clone's folder is called fairseq, too, and is no package."""
     result = imported(tmp_path, LOSS)
     assert (result.stdout, result.stderr) == ("found\n", "")
+
+
+def test_criteria_beside_a_clone_of_fairseq(tmp_path: Path) -> None:
+    """One sentence says what to install."""
+    result = imported(tmp_path, "import rdrop_fairseq.criterions")
+    missing = "R-Drop's criteria need fairseq (No module named 'fairseq.dataclass'): "
+    assert result.stderr.splitlines()[-1] == f"ImportError: {missing}{INSTALL_FAIRSEQ}"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +279,8 @@ def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.9.0", "0.10.2"])
 def test_old_fairseq(version: str) -> None:
-    with pytest.raises(UsageError, match=rf"0\.12 or newer, found {version}: pip install"):
+    message = re.escape(f"0.12 or newer, found {version}: {INSTALL_FAIRSEQ}")
+    with pytest.raises(UsageError, match=message):
         require_fairseq_012(version)
 
 

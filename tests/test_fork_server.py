@@ -8,6 +8,7 @@ import sys
 import pytest
 import sklearn.metrics  # noqa: F401  (sets KMP_INIT_AT_FORK, as some tests' imports do)
 
+from . import fork_server
 from .conftest import ROOT, STAND_INS, run
 
 pytestmark = pytest.mark.skipif(
@@ -32,6 +33,17 @@ def test_whatever_was_imported_here() -> None:
 )
 def test_settings_that_are_read_at_start(name, value) -> None:
     assert not is_forked(**{name: value})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_that_fails(tmp_path, monkeypatch) -> None:
+    """Who waits for it is told so, and does not wait for ever."""
+    (tmp_path / "fails.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr(fork_server, "__file__", str(tmp_path / "fails.py"))
+    stop = fork_server.listen(tmp_path)
+    result = subprocess.run([tmp_path / "python", "-c", "pass"], capture_output=True, text=True)
+    stop()
+    assert (result.returncode, result.stderr) == (1, "the fork server is gone\n")
 
 
 def test_hidden_modules(tmp_path) -> None:

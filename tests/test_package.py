@@ -1,7 +1,6 @@
 """What users get: sdist and wheel, built from the files that git tracks."""
 
 import math
-import re
 import shutil
 import sys
 from importlib.metadata import PathDistribution, distribution
@@ -11,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import rdrop_fairseq
+from rdrop_fairseq.errors import INSTALL_FAIRSEQ
 
 from .conftest import ROOT, run, tracked
 from .test_compat import plugin_is_found
@@ -62,9 +62,16 @@ import importlib.util, torch
 from rdrop_fairseq.loss import rdrop_loss
 assert importlib.util.find_spec("fairseq") is None
 print(rdrop_loss(torch.zeros(2, 4), torch.tensor([1]), alpha=1.0).objective.item())
+try:
+    import rdrop_fairseq.criterions
+except ImportError as error:
+    print(error)
 """
     result = run([python, "-W", "error::UserWarning:rdrop_fairseq", "-c", code], cwd=tmp_path)
-    assert float(result.stdout) == pytest.approx(2 * math.log(4))  # of two uniform passes
+    objective, error = result.stdout.splitlines()
+    assert float(objective) == pytest.approx(2 * math.log(4))  # of two uniform passes
+    # in one sentence, what to do on this Python
+    assert error == f"R-Drop's criteria need fairseq (No module named 'fairseq'): {INSTALL_FAIRSEQ}"
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +101,20 @@ def test_package_metadata(site) -> None:
     assert metadata["Name"] == "rdrop-fairseq"
     assert metadata["Version"] == rdrop_fairseq.__version__
     assert metadata["License"] == "MIT"
-    assert metadata["Requires-Python"] == ">=3.11,<3.13"
-    required = {re.match("[a-z-]+", line)[0] for line in metadata.get_all("Requires-Dist")}
-    assert required >= {"ve-fairseq", "torch", "sacrebleu", "sentencepiece"}
+    assert metadata["Requires-Python"] == ">=3.10,<3.14"
+    required = list(map(Requirement, metadata.get_all("Requires-Dist")))
+
+    def required_on(python: str) -> set[str]:
+        on = {"python_version": python, "extra": ""}
+        return {
+            f"{each.name}{each.specifier}"
+            for each in required
+            if each.marker is None or each.marker.evaluate(on)
+        }
+
+    with_wheel, without = required_on("3.11"), required_on("3.10")
+    assert required_on("3.12") == with_wheel
+    assert required_on("3.13") == without
+    assert with_wheel - without == {"ve-fairseq==0.12.3", "torch>=2.4", "numpy>=2", "omegaconf"}
+    assert without - with_wheel == {"torch>=2"}  # fairseq is compiled: it is no requirement
+    assert with_wheel & without >= {"sacrebleu>=2.4", "sentencepiece>=0.2"}

@@ -1,5 +1,14 @@
 """fairseq criteria with R-Drop. Importing this package registers them."""
 
+from ..errors import INSTALL_FAIRSEQ
+
+try:
+    import fairseq.dataclass  # noqa: F401
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] != "fairseq":
+        raise
+    raise ImportError(f"R-Drop's criteria need fairseq ({error}): {INSTALL_FAIRSEQ}") from None
+
 from . import (  # noqa: F401
     interval,
     rdrop,

@@ -167,13 +167,16 @@ def _pruning_regularizers(model: BaseFairseqModel) -> Iterator[tuple[str, Tensor
         yield "ffn_reg_loss", model._get_adaptive_ffn_loss()
 
 
+def _reports(cfg: RDropSentencePredictionConfig) -> list[str]:
+    """Those of fairseq's flags for GLUE's metrics that are given; fairseq 0.12.2 has none."""
+    names = ("report_acc_and_f1", "report_mcc", "report_pearson_and_spearman")
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(cfg, name, False)]
+
+
 def _check_flags(cfg: RDropSentencePredictionConfig) -> None:
     """Raise UsageError for flags that contradict each other."""
-    for flag, given in (
-        ("--report-acc-and-f1", cfg.report_acc_and_f1),
-        ("--report-mcc", cfg.report_mcc),
-    ):
-        if cfg.regression_target and given:
+    for flag in _reports(cfg):
+        if cfg.regression_target and flag != "--report-pearson-and-spearman":
             raise UsageError(
                 f"{flag} needs classes, but with --regression-target the model predicts a "
                 "number: use --report-pearson-and-spearman"
@@ -193,9 +196,8 @@ def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
         return
     check_num_classes(task.cfg.num_classes, labels, task.cfg.data)
     names = label_names(labels)
-    reports = cfg.report_mcc or cfg.report_acc_and_f1 or cfg.report_pearson_and_spearman
     wordy = [name for name in names if not name.lstrip("-").isdigit()]
-    if reports and wordy:
+    if _reports(cfg) and wordy:
         raise UsageError(
             f"--report-mcc, --report-acc-and-f1 and --report-pearson-and-spearman need labels that "
             f"are whole numbers, such as 0 and 1; {task.cfg.data}/label/dict.txt has {wordy[0]!r}"

@@ -76,9 +76,14 @@ class Settings(NamedTuple):
 def product_dtype(tensor: Tensor) -> torch.dtype:
     """What a matrix product of ``tensor`` is computed in: autocast leaves float64 alone."""
     device = tensor.device.type
-    if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+    if tensor.dtype == torch.float64:
         return tensor.dtype
-    return torch.get_autocast_dtype(device)
+    if hasattr(torch, "get_autocast_dtype"):
+        enabled = torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if enabled else tensor.dtype
+    if device == "cpu":  # which has functions of its own in torch < 2.4
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else tensor.dtype
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else tensor.dtype
 
 
 def link_to(*tensors: Tensor | None) -> Tensor:

@@ -23,8 +23,11 @@ from tqdm import tqdm
 
 def checksum_of(path: Path, kind: str) -> str:
     """``kind:hex`` of a file."""
+    digest = hashlib.new(kind)
     with path.open("rb") as file:
-        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"{kind}:{digest.hexdigest()}"
 
 
 def is_whole_gzip(path: Path) -> bool:

@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
 from text_files import InputError, argument_parser, command_line, setting, write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
-PACKAGES = ("mtdata", "sacremoses", "sentencepiece", "subword-nmt", "ve-fairseq")
+PACKAGES = (
+    *("fairseq", "fairseq-fixed", "ve-fairseq"),  # one of them, or a clone
+    *("mtdata", "sacremoses", "sentencepiece", "subword-nmt"),
+)
 
 
 def version_of(package: str) -> str | None:

@@ -8,7 +8,7 @@ import torch
 
 from rdrop_fairseq.errors import UsageError
 
-from ..conftest import train
+from ..conftest import saved_parameters, train
 from ..test_command_line import logged
 from .test_rdrop import logged_metrics, step
 
@@ -132,6 +132,6 @@ def test_resumed_equals_uninterrupted(data, seven_updates, tmp_path) -> None:
     result = train(data, tmp_path, *flags)
     inner = logged(result, "train_inner")
     assert [float(line["rdrop_updates"]) for line in inner] == [0, 0, 1]
-    ends = [torch.load(folder / "checkpoint_last.pt")["model"] for folder in (whole, tmp_path)]
+    ends = [saved_parameters(folder) for folder in (whole, tmp_path)]
     for name, parameter in ends[0].items():
         assert torch.equal(parameter, ends[1][name]), name

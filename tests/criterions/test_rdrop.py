@@ -15,8 +15,11 @@ from fairseq.nan_detector import NanDetector
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.fairseq_task import StatefulContainer
 
+from rdrop_fairseq.compat import FAST_PATH_COPIES
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import reference_rdrop_loss
+
+from .. import needs
 
 IMPLS = ["linear", "logits", "eager"]
 ARCHS = ["transformer", "transformer-untied", "lstm", "fconv", "bart_base", "transformer_lm"]
@@ -52,6 +55,7 @@ def test_gradient_equals_fairseqs_rdrop(build, arch, impl) -> None:
     """For the same dropout masks, the loss and gradient are those of fairseq's criterion."""
     if (arch, impl) == ("fconv", "linear"):
         pytest.skip("fconv has no plain output projection")
+    needs.fairseqs_rdrop()
     built = build(arch, "--dropout 0.3")
     ours = step(built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl), built.model, built.sample)
     theirs = step(
@@ -217,12 +221,18 @@ def test_dummy_batch(build, impl) -> None:
     loss, *_ = built.criterion("rdrop", rdrop_impl=impl)(built.model, built.sample)
     loss *= 0
     loss.backward()
-    assert not any(p.grad.count_nonzero() for p in built.model.parameters())
+    used = [
+        parameter
+        for name, parameter in built.model.named_parameters()
+        if name.rpartition(".")[2] not in FAST_PATH_COPIES  # of fairseq 0.12.2, without gradient
+    ]
+    assert not any(parameter.grad.count_nonzero() for parameter in used)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
 def test_trajectory_equals_fairseqs_rdrop(build, impl) -> None:
     """20 updates from one seed end in the same parameters, to 1e-5 relative."""
+    needs.fairseqs_rdrop()
 
     def train(name, **settings):
         built = build("transformer", "--dropout 0.3")
@@ -248,6 +258,7 @@ def test_trajectory_equals_fairseqs_rdrop(build, impl) -> None:
 @pytest.mark.parametrize("loss_scale", [2.0**15, 2.0**7, 1.0])
 def test_fp16_gradients_reach_the_parameters(build, impl, loss_scale) -> None:
     """In float16 nothing is flushed to zero before the loss scale multiplies it."""
+    needs.float16_on_the_cpu()
     built = build("transformer", "--dropout 0.3")
     built.model.half()
 
@@ -275,6 +286,7 @@ def test_fp16_gradients_reach_the_parameters(build, impl, loss_scale) -> None:
 
 def test_logits_are_overwritten(build, monkeypatch) -> None:
     """With --rdrop-impl logits the gradient takes the place of the logits."""
+    needs.gradients_multiplied_in_place()
     built = build("transformer", "--dropout 0.3")
     addresses, forward = [], built.model.forward
 
@@ -371,6 +383,7 @@ def test_tasks_with_another_criterion() -> None:
     ],
 )
 def test_tasks_without_target_tokens(name) -> None:
+    needs.fairseqs_task(name)
     task = TASK_REGISTRY[name].__new__(TASK_REGISTRY[name])
     vars(task).update(cfg=None, state=StatefulContainer(), tgt_dict=None)
     with pytest.raises(UsageError, match=f"a sequence of tokens.*{type(task).__name__} has none"):

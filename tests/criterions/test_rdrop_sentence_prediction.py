@@ -23,10 +23,13 @@ from rdrop_fairseq.criterions.rdrop_sentence_prediction import (
 )
 from rdrop_fairseq.errors import UsageError
 
+from .. import needs
 from ..conftest import ROBERTA, ROOT, USER_DIR, configuration, run
 
 
 def configured(data, flags, criterion="rdrop_sentence_prediction"):
+    if "--report" in flags:
+        needs.fairseqs_glue_reports()
     command = [str(data), *ROBERTA.split(), "--criterion", criterion, "--optimizer", "adam"]
     if "--num-classes" not in flags:
         command += ["--num-classes", "1" if "--regression-target" in flags else "2"]
@@ -388,6 +391,8 @@ def test_another_task_is_refused(build) -> None:
 
 
 def training(data, save_dir, *flags, **kwargs):
+    if "--report" in "".join(flags):
+        needs.fairseqs_glue_reports()
     command = ["fairseq-train", data, *USER_DIR, "--save-dir", save_dir, "--cpu"]
     command += ["--task", "sentence_prediction", *ROBERTA.split(), "--num-classes", "2"]
     command += ["--criterion", "rdrop_sentence_prediction", "--num-workers", "0"]
@@ -414,6 +419,7 @@ def test_fairseq_train(pairs, tmp_path) -> None:
 
 
 def test_fairseq_hydra_train(pairs, tmp_path) -> None:
+    needs.fairseqs_glue_reports()
     (tmp_path / "tiny.yaml").write_text(
         f"""# @package _group_
 common: {{user_dir: {ROOT / "rdrop_fairseq"}, cpu: true, log_format: json}}

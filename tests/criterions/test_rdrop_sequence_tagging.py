@@ -9,7 +9,7 @@ import torch
 
 from rdrop_fairseq.errors import UsageError
 
-from ..conftest import ROBERTA, USER_DIR, run
+from ..conftest import ROBERTA, USER_DIR, run, saved_parameters
 from .test_rdrop_sentence_prediction import assert_same_grads, step
 from .test_sequence_tagging import built, logged_metrics  # noqa: F401  (a fixture)
 
@@ -125,10 +125,7 @@ def test_fairseq_train_and_resume(tagged, tmp_path) -> None:
     assert (tmp_path / "whole" / "checkpoint_best.pt").is_file()
     for updates in ("6", "12"):
         run([*command, "--save-dir", tmp_path / "parts", "--max-update", updates])
-    states = [
-        torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"]
-        for name in ("whole", "parts")
-    ]
+    states = [saved_parameters(tmp_path / name) for name in ("whole", "parts")]
     assert any("classification_heads.sequence_tagging_head" in key for key in states[0])
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key

@@ -21,6 +21,8 @@ from rdrop_fairseq.loss import (
     reference_rdrop_loss,
 )
 
+from .. import needs
+
 
 def results_and_grads(
     loss: RDropLoss, inputs: list[Tensor], grad_output: Tensor | None = None
@@ -339,6 +341,8 @@ def test_alpha_0_where_the_kl_is_infinite(loss, reduction: str, label_smoothing:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_second_derivatives_are_refused(loss, reduction: str, dtype: torch.dtype) -> None:
     """Through whatever way they are asked for: not one is silently missing."""
+    if dtype == torch.float16 and loss is not rdrop_loss:
+        needs.float16_on_the_cpu()
     torch.manual_seed(0)
     leaf, target = torch.randn(6, 5, dtype=dtype, requires_grad=True), torch.tensor([0, 1, 4])
     logits = leaf * 1
@@ -381,6 +385,8 @@ def test_second_derivatives_of_the_definition(loss) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_backward_in_an_autocast_region(loss, reduction: str, dtype: torch.dtype) -> None:
     """Only the matrix products that autograd itself makes in backward are made in bfloat16."""
+    if dtype == torch.float16 and loss is not rdrop_loss:
+        needs.float16_on_the_cpu()
     torch.manual_seed(0)
     leaf, target = torch.randn(64, 200, dtype=dtype, requires_grad=True), torch.randint(5, (32,))
     gradients = []
@@ -398,16 +404,19 @@ def test_backward_in_an_autocast_region(loss, reduction: str, dtype: torch.dtype
 
 @pytest.mark.parametrize("loss", FUSED)
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-def test_float64_under_autocast(loss, reduction: str) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_float64_under_autocast(loss, reduction: str, dtype: torch.dtype) -> None:
     """It stays float64, as in F.linear."""
+    if dtype == torch.float16:
+        needs.float16_autocast_on_the_cpu()
     torch.manual_seed(0)
     logits, target = torch.randn(8, 5, dtype=torch.float64), torch.randint(5, (4,))
     results = []
-    for dtype in (None, torch.bfloat16, torch.float16):
+    for enabled in (False, True):
         torch.manual_seed(1)
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        with torch.autocast("cpu", dtype=dtype, enabled=enabled):
             results.append(loss(logits, target, alpha=5.0, reduction=reduction).objective)
-    torch.testing.assert_close(results, results[:1] * 3, rtol=1e-12, atol=0)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("passes", [2, 5])
@@ -457,6 +466,10 @@ def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int)
 
     The 16th allows for the gradient of the weight, which each chunk rounds once.
     """
+    if dtype == torch.float16:
+        needs.float16_on_the_cpu()
+    else:
+        needs.bfloat16_products_summed_in_float32()
     torch.manual_seed(0)
     rows, width = 96, 32
     features = (torch.randn(2 * rows, width)).to(dtype)
@@ -491,6 +504,7 @@ def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int)
 @pytest.mark.parametrize("fused", ["logits", "linear"])
 def test_float16_gradients_below_its_smallest_number(fused: str) -> None:
     """A gradient of 1e-10 in float16 is there once the loss scale has multiplied it."""
+    needs.float16_on_the_cpu()
     vocabulary, scale = 1000, 2.0**15
     x = torch.zeros(2, 1, dtype=torch.float16)
     x[:] = 1
@@ -513,6 +527,7 @@ def test_float16_gradients_below_its_smallest_number(fused: str) -> None:
 
 
 def test_inplace_reuses_the_logits_storage() -> None:
+    needs.gradients_multiplied_in_place()
     torch.manual_seed(0)
     base = torch.randn(8, 50, requires_grad=True)
     target = torch.randint(50, (4,))
