@@ -67,15 +67,24 @@ def safe_globals() -> list[Any]:
 
 def prepare() -> None:
     """Extend torch's allow-list and make fairseq's loading errors readable."""
-    # before 2.6 torch.load does not restrict by default, and refuses the pairs above
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
-        torch.serialization.add_safe_globals(safe_globals())
+    allow()
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         checkpoint_utils.load_checkpoint_to_cpu = _explain_errors(
             checkpoint_utils.load_checkpoint_to_cpu
         )
     if not hasattr(Trainer.load_checkpoint, "__wrapped__"):
         Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
+
+
+def allow() -> None:
+    """Put what fairseq's checkpoints hold on torch's allow-list.
+
+    Anew before every load: another library's ``with torch.serialization.safe_globals(...)``, such
+    as that of Hugging Face's Trainer, takes off at its end what the two lists share.
+    """
+    # before 2.6 torch.load does not restrict by default, and refuses the pairs above
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
+        torch.serialization.add_safe_globals(safe_globals())
 
 
 # what reading a cut off file, or something else than a checkpoint, ends in
@@ -91,6 +100,7 @@ _BROKEN_ARCHIVE = (
 def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
+        allow()
         try:
             return load(path, *args, **kwargs)
         except Exception as error:

@@ -15,6 +15,7 @@
 #   MAIN     the setting whose CPU time baseline-time has had, see study.sh  default: alpha1
 #   BATCH    images at once                                  default: 64
 #   WORKERS  processes that load images                      default: 0
+#   OMP_NUM_THREADS  threads on a CPU                        default: 1
 #   OUT      where train.sh wrote                            default: runs/vit
 set -euo pipefail
 

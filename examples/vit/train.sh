@@ -32,7 +32,9 @@
 #   SEED        of parameters, batches and dropout                         1
 #   RUN         name of the run                                            baseline.SEED, alphaALPHA.SEED
 #   WORKERS     processes that load images                                 4; 0
-#   NGPU, CPU, BF16, TRAIN_ARGS (here more arguments for train.py)   see scripts/recipe/launch.sh
+#   OMP_NUM_THREADS  threads on a CPU                                      1
+#   NGPU, CPU, BF16, TRAIN_ARGS (here more arguments for train.py)   see scripts/recipe/launch.sh,
+#               whose NNODES, NODE_RANK and MASTER_PORT stay unset: one machine
 #   OUT         where to write                                             runs/vit
 set -euo pipefail
 

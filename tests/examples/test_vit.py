@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
+from rdrop_fairseq import checkpoint
 from rdrop_fairseq.errors import UsageError
 
 from ..conftest import ROOT, run
@@ -45,6 +46,13 @@ TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "int
 DROPOUT = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2}
 README = (RECIPE / "README.md").read_text()
 script = script_of("vit")
+
+
+@pytest.fixture(autouse=True)
+def allow_list():
+    """Trainer takes numpy's classes off torch's list; other tests load without fairseq."""
+    yield
+    checkpoint.allow()
 
 
 def vit(**settings) -> ViTForImageClassification:
