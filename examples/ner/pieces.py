@@ -41,6 +41,10 @@ def main() -> None:
     files = {split: Path(path) for split, path in args.files}
     sentences = {split: read(path, args.iob1) for split, path in files.items()}
     labels = sorted({word.tag for words in sentences["train"] for word in words})
+    if labels == ["O"]:
+        raise InputError(
+            f"{files['train']} has no entities: all tags are O. Is the tag the last column?"
+        )
     for split, path in files.items():
         require_known(sentences[split], labels, path)
 

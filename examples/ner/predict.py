@@ -11,6 +11,7 @@ each sentence, or with --entities a line a sentence, TYPE: words.
 
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from conll import write
@@ -20,7 +21,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from tagging import load, tags_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, existing_file, whole_lines
+from text_files import argument_parser, command_line, existing_file, read_lines
 
 
 def main() -> None:
@@ -37,8 +38,10 @@ def main() -> None:
     args = parser.parse_intermixed_args()  # FILE may come after the options
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     logging.getLogger("rdrop_fairseq").setLevel(logging.WARNING)
+    name = str(args.file or "standard input")
+    with args.file.open("rb") if args.file else nullcontext(sys.stdin.buffer) as lines:
+        given = list(read_lines(lines, name))
     to_pieces = encoder(args)
-    given = sys.stdin.read().splitlines() if args.file is None else whole_lines(args.file, "input")
     if args.tokenised:
         sentences = [line.split() for line in given]
     else:

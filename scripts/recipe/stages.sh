@@ -134,9 +134,10 @@ mark_trained() {
 }
 
 # forget_optimizer RUN: a run that has had its last update keeps its best checkpoint, without the
-# optimizer's state, and not the last one: a third to a sixth of the disk
+# optimizer's state, and not the last one: a sixth of the disk, a tenth if trained in half precision.
+# Of several machines, machine 0 does it
 forget_optimizer() {
-  [[ -f $1/updates && -f $1/checkpoint_last.pt ]] || return 0
+  [[ -f $1/updates && -f $1/checkpoint_last.pt && ${NODE_RANK:-0} == 0 ]] || return 0
   python "$root/scripts/recipe/forget_optimizer.py" "$1/checkpoint_best.pt"
   rm "$1/checkpoint_last.pt"
 }

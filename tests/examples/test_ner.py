@@ -132,6 +132,11 @@ def test_from_columns_to_scores_and_tags(recipe, columns, tmp_path, roberta) -> 
     assert words[:7] == ["Then", "Peter", "went", "to", "Rome", ".", ""]
     entities = run([*command, "--entities", tmp_path / "raw.txt"]).stdout
     assert len(entities.splitlines()) == 3
+    # a line ends where a file's does: at a newline only
+    piped = run(
+        [*command, "--entities"], input="Then Peter\u2028went\x0cto Rome.\n\nSara.\n"
+    ).stdout
+    assert piped == entities
 
 
 def test_pieces_and_labels(modules, roberta, tmp_path, capsys) -> None:
@@ -185,6 +190,12 @@ def test_reading(modules, tmp_path) -> None:
         assert second == [("Ekeus", "B-PER", 7)]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_word(modules, tmp_path) -> None:
+    conll = modules("conll")
+    (tmp_path / "file").write_text("Peter B-PER\n", encoding="utf-8-sig")
+    assert conll.read(tmp_path / "file") == [[("Peter", "B-PER", 1)]]
+
+
 def test_iob1_becomes_bio(modules, tmp_path) -> None:
     conll = modules("conll")
     tags = ["I-LOC", "I-LOC", "B-LOC", "I-LOC", "O", "I-PER", "I-ORG", "B-ORG"]
@@ -201,11 +212,39 @@ def test_a_tag_that_training_lacks(recipe, columns) -> None:
     assert "valid.txt, line 1: the tag B-PLANET does not occur in the training set" in result.stderr
 
 
+def test_no_entities(recipe, columns) -> None:
+    """A training set without any: the tags may be in another column."""
+    result = recipe("prepare", "mine", check=False, CONLL_DIR=str(columns("a O\n", "b O\n")))
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if "pieces:" in line]
+    assert "train.txt has no entities: all tags are O" in line
+
+
+def test_changed_files_are_not_taken_for_the_prepared_ones(recipe, columns) -> None:
+    folder = columns(sentences(6), sentences(2))
+    recipe("prepare", "mine", CONLL_DIR=str(folder))
+    assert "is there already" in recipe("prepare", "mine", CONLL_DIR=str(folder)).stdout
+    columns(sentences(6), sentences(3))
+    result = recipe("prepare", "mine", check=False, CONLL_DIR=str(folder))
+    assert result.returncode == 1
+    assert "was made with other settings (< then, > now): < checksum=" in result.stderr
+
+
+def test_text_that_is_not_utf8_is_not_tagged(tmp_path) -> None:
+    (tmp_path / "raw.txt").write_bytes(b"Rome\nZ\xfcrich\n")
+    command = [sys.executable, NER / "predict.py", tmp_path, tmp_path, "--encoder", tmp_path]
+    result = run([*command, tmp_path / "raw.txt"], check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "raw.txt, line 2: byte 0xfc at position 2 is not UTF-8" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
         (["mine"], {}, "unknown task mine: expected conll2003 or wnut17, or set CONLL_DIR"),
         (["wnut17"], {"TAGS": "iob1"}, "TAGS=iob1 is for files of your own"),
+        (["wnut17"], {"HUB": "1"}, "HUB=1 is for conll2003 without CONLL_DIR"),
         (["mine"], {"TAGS": "iobes", "CONLL_DIR": "."}, "TAGS must be bio or iob1, got 'iobes'"),
         (["mine"], {"CONLL_DIR": "/nowhere"}, "/nowhere has no train set: expected one of"),
         ([], {}, "name a task"),
@@ -328,6 +367,34 @@ def test_fetching_checks_what_it_gets(modules, server, monkeypatch) -> None:
     server.faults["emerging.dev.conll"] = "404"
     with pytest.raises(fetch.InputError, match=r"cannot download .*emerging.dev.conll.*CONLL_DIR"):
         fetch.wnut17(f"{server.address}/")
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_hugging_face(modules, monkeypatch, names, tmp_path) -> None:
+    """Rows of words and numbers of tags, in the order of CoNLL-2003's copy there."""
+    import datasets
+
+    tags = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
+    kind = datasets.ClassLabel(names=tags) if names else datasets.Value("int64")
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "ner_tags": datasets.List(kind)}
+    )
+    rows = {"tokens": [["EU", "rejects", "German"], ["Peter", "Blackburn"]]}
+    rows["ner_tags"] = [[3, 0, 7], [1, 2]]
+    loaded = datasets.Dataset.from_dict(rows, features=features)
+    splits = {"train": loaded, "validation": loaded.select([1]), "test": loaded.select([0])}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: splits)
+    fetch = modules("fetch")
+    files = fetch.conll2003_of_hub()
+    assert list(files) == ["train", "valid", "test"]
+    assert files["train"].decode() == (
+        "EU B-ORG\nrejects O\nGerman B-MISC\n\nPeter B-PER\nBlackburn I-PER\n\n"
+    )
+    assert files["valid"].decode() == "Peter B-PER\nBlackburn I-PER\n\n"
+    if names:
+        monkeypatch.setattr(fetch, "HUB_TAGS", fetch.HUB_TAGS[::-1])
+        with pytest.raises(fetch.InputError, match=r"lhoestq/conll2003 has the tags O, B-PER, .*"):
+            fetch.conll2003_of_hub()
 
 
 def test_study(fake, roberta, columns, tmp_path) -> None:
