@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
-from .compiled import missing_compiler
-from .fused import Settings, fused_loss, on_cpu, product_dtype
+from .compiled import missing_compiler, on_cpu
+from .fused import Settings, fused_loss, product_dtype
 from .reference import RDropLoss
 
 

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
-from .compiled import visit_compiled
+from .compiled import on_cpu, visit_compiled
 from .reference import RDropLoss, reference_rdrop_loss
 
 # Numbers that a visit to a block holds at once: for m passes, m (m + 1) tensors as large as the
@@ -86,11 +86,6 @@ def product_dtype(tensor: Tensor) -> torch.dtype:
     if device == "cpu":  # which has functions of its own in torch < 2.4
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else tensor.dtype
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else tensor.dtype
-
-
-def on_cpu(tensor: Tensor) -> bool:
-    """Whether to ask for a value costs nothing: elsewhere it makes the host wait."""
-    return tensor.device.type == "cpu"
 
 
 def link_to(*tensors: Tensor | None) -> Tensor:

@@ -62,6 +62,13 @@ def graphs(monkeypatch) -> Graphs:
     return backend
 
 
+@pytest.fixture
+def accelerator(monkeypatch) -> None:
+    """The CPU takes the branches of one."""
+    for module in (compiled, fused, functions):
+        monkeypatch.setattr(module, "on_cpu", lambda tensor: False)
+
+
 @each_case
 def test_logits(graphs: Graphs, case: dict) -> None:
     assert_logits_equal_the_definition(case, torch.float32, compile=True)
@@ -80,7 +87,11 @@ def test_half_precision(graphs: Graphs, dtype: torch.dtype) -> None:
     assert graphs.count
 
 
-def test_inplace(graphs: Graphs) -> None:
+@pytest.mark.parametrize("where", ["CPU", "accelerator"])
+def test_inplace(graphs: Graphs, request, where: str) -> None:
+    """An accelerator's graph writes over the logits itself."""
+    if where == "accelerator":
+        request.getfixturevalue("accelerator")
     torch.manual_seed(0)
     base, target = torch.randn(8, 50, requires_grad=True), torch.randint(50, (4,))
     (expected,) = torch.autograd.grad(rdrop_loss(base, target, alpha=5).objective, base)
@@ -89,6 +100,7 @@ def test_inplace(graphs: Graphs) -> None:
     (gradient,) = torch.autograd.grad(loss.objective, base)
     torch.testing.assert_close(gradient, expected)
     assert logits.eq(gradient).all()  # they have been written over
+    assert graphs.count == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -119,6 +131,11 @@ def test_no_recompilation_for_another_number_of_rows(
     assert graphs.count == 2 * expected
 
 
+def test_linear_on_an_accelerator(graphs: Graphs, accelerator: None) -> None:
+    assert_linear_equals_the_definition(CASE, True, torch.float32, compile=True)
+    assert graphs.count == 1
+
+
 @needs_compiler
 def test_inductor_logits() -> None:
     torch._dynamo.reset()
@@ -128,16 +145,14 @@ def test_inductor_logits() -> None:
 
 @needs_compiler
 def test_inductor_linear() -> None:
-    """The gradient is written over the logits, and rounded to bfloat16 there."""
+    """The gradient takes the place of the logits, and is rounded to bfloat16 there."""
     torch._dynamo.reset()
     assert_half_precision_is_as_good_as_eager(torch.bfloat16, 100, compile=True)
 
 
 @each_case
-def test_branches_of_an_accelerator(monkeypatch, case: dict) -> None:
+def test_branches_of_an_accelerator(accelerator: None, case: dict) -> None:
     """Where no value is asked for: masks are always made, ignored rows are not dropped."""
-    for module in (fused, functions):
-        monkeypatch.setattr(module, "on_cpu", lambda tensor: False)
     assert_logits_equal_the_definition(case, torch.float32)
     assert_linear_equals_the_definition(case, True, torch.float32)
 
