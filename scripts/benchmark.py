@@ -21,6 +21,7 @@ import argparse
 import copy
 import csv
 import json
+import logging
 import platform
 import resource
 import statistics
@@ -54,6 +55,8 @@ LOSS_VARIANTS = {
 FLOOR_VARIANTS = {
     "projection alone": "F.linear and its two gradients, of the doubled batch: three products",
     "projection + cross_entropy": "F.linear and F.cross_entropy of the doubled batch, no KL",
+    "ours, logits": "rdrop_loss(impl='fused'), no projection",
+    "ours, logits, compiled": "rdrop_loss(impl='fused', compile=True), no projection",
     "projection + ours": "linear_rdrop_loss",
     "projection + ours, compiled": "linear_rdrop_loss(compile=True)",
 }
@@ -364,6 +367,7 @@ def machine() -> str:
 
 def main() -> None:
     args = arguments()
+    logging.disable(logging.INFO)  # fairseq lets other packages say all that they do
     if args.measure:
         return measure(args)
     if args.all:
