@@ -360,6 +360,7 @@ def test_wrong_settings(build, settings, message) -> None:
 @pytest.mark.parametrize("impl", ["linear", "logits"])
 def test_compile(build, monkeypatch, caplog, impl) -> None:
     """The same loss and gradient."""
+    needs.compilation_for_any_number_of_rows()
     graphs = []
     monkeypatch.setattr(compiled, "BACKEND", lambda graph, inputs: graphs.append(graph) or graph)
     torch._dynamo.reset()

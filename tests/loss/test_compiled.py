@@ -5,6 +5,7 @@ compiles anew for what it takes for constant; PyTorch then runs the graph. Induc
 it, which takes seconds for each setting: two are tried.
 """
 
+import importlib
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import linear
 
 from rdrop_fairseq.loss import compiled, functions, fused, linear_rdrop_loss, rdrop_loss
 
+from .. import needs
 from .test_fused import (
     ALL_MASKED,
     assert_half_precision_is_as_good_as_eager,
@@ -54,6 +56,7 @@ class Graphs:
 
 @pytest.fixture
 def graphs(monkeypatch) -> Graphs:
+    needs.compilation_for_any_number_of_rows()
     torch._dynamo.reset()
     backend = Graphs()
     monkeypatch.setattr(compiled, "BACKEND", backend)
@@ -138,6 +141,7 @@ def test_linear_on_an_accelerator(graphs: Graphs, accelerator: None) -> None:
 
 @needs_compiler
 def test_inductor_logits() -> None:
+    needs.compilation_for_any_number_of_rows()
     torch._dynamo.reset()
     case = CASES["three passes, a factor, strides"]
     assert_logits_equal_the_definition(case, torch.float32, compile=True)
@@ -146,6 +150,7 @@ def test_inductor_logits() -> None:
 @needs_compiler
 def test_inductor_linear() -> None:
     """The gradient takes the place of the logits, and is rounded to bfloat16 there."""
+    needs.compilation_for_any_number_of_rows()
     torch._dynamo.reset()
     assert_half_precision_is_as_good_as_eager(torch.bfloat16, 100, compile=True)
 
@@ -158,6 +163,7 @@ def test_branches_of_an_accelerator(accelerator: None, case: dict) -> None:
 
 
 def test_no_compiler() -> None:
+    needs.compilation_for_any_number_of_rows()
     logits, target = torch.randn(4, 5), torch.tensor([0, 1])
     compiled._missing_compiler.cache_clear()
     torch._dynamo.reset()
@@ -175,7 +181,9 @@ def test_no_compiler() -> None:
 
 
 def test_pytorch_that_cannot(monkeypatch) -> None:
-    monkeypatch.delattr(torch._dynamo, "maybe_mark_dynamic")
+    monkeypatch.delattr(
+        importlib.import_module("torch._dynamo"), "maybe_mark_dynamic", raising=False
+    )
     compiled._missing_compiler.cache_clear()
     with pytest.raises(ValueError, match=r"needs PyTorch 2\.1 .* leave compile=True out"):
         rdrop_loss(torch.randn(4, 5), torch.tensor([0, 1]), alpha=1.0, compile=True)
