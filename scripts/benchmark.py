@@ -372,11 +372,15 @@ def main() -> None:
         return measure(args)
     if args.all:
         others = [argument for argument in sys.argv[1:] if argument != "--all"]
-        for flags in TABLES:
-            subprocess.run([sys.executable, __file__, *flags, *others], check=True)
+        failed = False
+        for flags in TABLES:  # last: they set what differs from table to table
+            failed |= subprocess.run([sys.executable, __file__, *others, *flags]).returncode != 0
             print(flush=True)
-        return None
+        sys.exit(failed)
     import torch
+
+    if args.device != "cpu" and not torch.cuda.is_available():
+        sys.exit(f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out")
     from fairseq.version import __version__ as fairseq_version
 
     from rdrop_fairseq.loss.compiled import missing_compiler
