@@ -370,6 +370,10 @@ def main() -> None:
     logging.disable(logging.INFO)  # fairseq lets other packages say all that they do
     if args.measure:
         return measure(args)
+    import torch
+
+    if args.device != "cpu" and not torch.cuda.is_available():
+        sys.exit(f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out")
     if args.all:
         others = [argument for argument in sys.argv[1:] if argument != "--all"]
         failed = False
@@ -377,10 +381,6 @@ def main() -> None:
             failed |= subprocess.run([sys.executable, __file__, *others, *flags]).returncode != 0
             print(flush=True)
         sys.exit(failed)
-    import torch
-
-    if args.device != "cpu" and not torch.cuda.is_available():
-        sys.exit(f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out")
     from fairseq.version import __version__ as fairseq_version
 
     from rdrop_fairseq.loss.compiled import missing_compiler
