@@ -48,9 +48,11 @@ class Graphs:
 
     def __init__(self) -> None:
         self.count = 0
+        self.tensors = 0  #: that the last one takes
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list) -> torch.fx.GraphModule:
         self.count += 1
+        self.tensors = sum(isinstance(value, torch.Tensor) for value in inputs)
         return graph
 
 
@@ -92,7 +94,7 @@ def test_half_precision(graphs: Graphs, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("where", ["CPU", "accelerator"])
 def test_inplace(graphs: Graphs, request, where: str) -> None:
-    """An accelerator's graph writes over the logits itself."""
+    """An accelerator's graph writes over the logits itself: it takes no other tensors."""
     if where == "accelerator":
         request.getfixturevalue("accelerator")
     torch.manual_seed(0)
@@ -104,6 +106,7 @@ def test_inplace(graphs: Graphs, request, where: str) -> None:
     torch.testing.assert_close(gradient, expected)
     assert logits.eq(gradient).all()  # they have been written over
     assert graphs.count == 1
+    assert graphs.tensors == (3 if where == "accelerator" else 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
