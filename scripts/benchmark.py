@@ -3,28 +3,32 @@
     python scripts/benchmark.py                                   the base transformer, V = 32k
     python scripts/benchmark.py --arch transformer_iwslt_de_en --vocab 10000
     python scripts/benchmark.py --loss                            the loss alone, over N and V
+    python scripts/benchmark.py --floor                           the loss and the least it can cost
     python scripts/benchmark.py --adaptive --batch 2 --tokens 64  an adaptive softmax, V = 268k
+    python scripts/benchmark.py --all --device cuda --dtype float16 --batch 128 --csv gpu.csv
 
 Every measurement is a process of its own, and the variants take turns, so that what slows
 the machine for a while slows them all. A step is forward and backward on one batch of random
 tokens, in which every sentence has between 60% and 100% of --tokens. With --adaptive every
 one has --tokens, drawn by the law of Zipf and Mandelbrot: what a tail costs depends on how
-rare its symbols are. Time is the median of all steps; memory the median over the processes
-of the high-water mark: of the resident set on a CPU, of torch.cuda.max_memory_allocated on a
-GPU.
+rare its symbols are. Time is the median of all steps; with --floor on a CPU it is CPU time.
+Memory is the median over the processes of the high-water mark: of the resident set on a CPU
+(that of a compiled variant holds the compiler, too), of torch.cuda.max_memory_allocated on a GPU.
+Without a compiler the compiled variants are left out.
 """
 
 import argparse
 import copy
 import csv
 import json
+import logging
 import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
@@ -34,15 +38,27 @@ STEP_VARIANTS = {
     "fairseq R-Drop": "fairseq's label_smoothed_cross_entropy_with_rdrop",
     "ours, eager": "--rdrop-impl eager",
     "ours, logits": "--rdrop-impl logits",
+    "ours, logits, compiled": "--rdrop-impl logits --rdrop-compile",
     "ours, linear": "--rdrop-impl linear",
+    "ours, linear, compiled": "--rdrop-impl linear --rdrop-compile",
     "body only": "the doubled batch through all but the output projection, no loss",
 }
 LOSS_VARIANTS = {
     "fairseq R-Drop": "fairseq's criterion on logits",
     "ours, eager": "rdrop_loss(impl='eager')",
     "ours, logits": "rdrop_loss(impl='fused')",
+    "ours, logits, compiled": "rdrop_loss(impl='fused', compile=True)",
     "projection + fairseq": "F.linear and fairseq's criterion",
     "projection + ours": "linear_rdrop_loss",
+    "projection + ours, compiled": "linear_rdrop_loss(compile=True)",
+}
+FLOOR_VARIANTS = {
+    "projection alone": "F.linear and its two gradients, of the doubled batch: three products",
+    "projection + cross_entropy": "F.linear and F.cross_entropy of the doubled batch, no KL",
+    "ours, logits": "rdrop_loss(impl='fused'), no projection",
+    "ours, logits, compiled": "rdrop_loss(impl='fused', compile=True), no projection",
+    "projection + ours": "linear_rdrop_loss",
+    "projection + ours, compiled": "linear_rdrop_loss(compile=True)",
 }
 ADAPTIVE_VARIANTS = {
     "adaptive_loss, batch": "fairseq's adaptive_loss on the batch",
@@ -52,6 +68,15 @@ ADAPTIVE_VARIANTS = {
     "ours, exact eager": "--rdrop-adaptive-kl exact --rdrop-impl eager",
     "body only": "the doubled batch through all but head and tails, no loss",
 }
+FLOOR_SIZE = (1024, 32000)
+# what --all measures, each with the settings of rdrop_fairseq/loss/README.md
+TABLES = [
+    [],
+    ["--arch", "transformer_iwslt_de_en", "--vocab", "10000"],
+    ["--loss", "--processes", "1", "--steps", "3"],
+    ["--floor"],
+    ["--adaptive", "--batch", "2", "--tokens", "64", "--processes", "1", "--steps", "3"],
+]
 LOSS_SIZES = [(256, 32000), (1024, 32000), (2048, 32000), (1024, 10000)]
 CSV_COLUMNS = (
     *("date", "machine", "threads", "dtype", "torch", "fairseq", "python"),
@@ -66,7 +91,9 @@ def arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--loss", action="store_true", help="measure the loss alone, over N and V")
+    add("--floor", action="store_true", help="measure the loss beside what it cannot do without")
     add("--adaptive", action="store_true", help="measure a language model's adaptive softmax")
+    add("--all", action="store_true", help="all tables, one after the other, with the other flags")
     add(
         "--arch",
         help="an architecture of fairseq: for translation, default transformer_wmt_en_de, or with "
@@ -77,7 +104,7 @@ def arguments() -> argparse.Namespace:
     add("--tokens", type=int, default=32, help="tokens of the longest sentence")
     add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     add("--device", default="cpu", help="cpu or cuda")
-    add("--threads", type=int, default=2, help="threads on a CPU")
+    add("--threads", type=int, help="threads on a CPU; default 2, with --floor 1")
     add("--processes", type=int, default=3, help="processes for each variant")
     add("--steps", type=int, default=2, help="timed steps in a process, after one that is not")
     add("--csv", type=Path, help="append the results to this file")
@@ -88,6 +115,7 @@ def arguments() -> argparse.Namespace:
     if args.adaptive:
         arch, vocab = "transformer_lm_wiki103", 267744
     args.arch, args.vocab = args.arch or arch, args.vocab or vocab
+    args.threads = args.threads or (1 if args.floor else 2)
     return args
 
 
@@ -158,8 +186,10 @@ def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
         elif variant == "fairseq R-Drop":
             measured = criterion("label_smoothed_cross_entropy_with_rdrop", rdrop_alpha=5)
         else:
-            impl = variant.split()[-1]
-            measured = criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
+            _, impl, *compiled = variant.split(", ")
+            measured = criterion(
+                "rdrop", rdrop_alpha=5, rdrop_impl=impl, rdrop_compile=bool(compiled)
+            )
         batch = twice if variant == "plain CE, doubled" else sample
 
         def loss() -> torch.Tensor:
@@ -223,7 +253,7 @@ def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     import torch
     from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
     from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import compute_kl_loss
-    from torch.nn.functional import linear, log_softmax, softmax
+    from torch.nn.functional import cross_entropy, linear, log_softmax, softmax
 
     from rdrop_fairseq.loss import linear_rdrop_loss, rdrop_loss
 
@@ -245,11 +275,14 @@ def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
 
     target = torch.randint(4, vocabulary, (rows,), device=args.device)
     settings = {"alpha": 5.0, "label_smoothing": 0.1, "ignore_index": 1}
+    settings["compile"] = variant.endswith("compiled")
     first = torch.randn(rows, WIDTH, device=args.device)
     features = torch.cat([first, first + 0.1 * torch.randn_like(first)]).to(dtype).requires_grad_()
     weight = torch.randn(vocabulary, WIDTH, device=args.device).mul_(WIDTH**-0.5)
     weight = weight.to(dtype).requires_grad_()
-    if "projection" not in variant:
+    if variant == "projection alone":
+        gradient = torch.randn(2 * rows, vocabulary, device=args.device).to(dtype)
+    elif "projection" not in variant:
         with torch.no_grad():
             logits = linear(features, weight)
         logits.requires_grad_()
@@ -259,7 +292,14 @@ def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
             tensor.grad = None
         if variant == "projection + fairseq":
             fairseq(linear(features, weight)).backward()
-        elif variant == "projection + ours":
+        elif variant == "projection alone":
+            linear(features, weight).backward(gradient)
+        elif variant == "projection + cross_entropy":
+            both = torch.cat([target, target])
+            cross_entropy(
+                linear(features, weight), both, label_smoothing=0.1, reduction="sum"
+            ).backward()
+        elif variant.startswith("projection + ours"):
             linear_rdrop_loss(features, weight, target, **settings).objective.backward()
         else:
             scores = logits.detach().requires_grad_()
@@ -279,15 +319,17 @@ def measure(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     on_gpu = args.device.startswith("cuda")
-    make = loss_step if args.loss else adaptive_step if args.adaptive else model_step
+    loss_alone = args.loss or args.floor
+    make = loss_step if loss_alone else adaptive_step if args.adaptive else model_step
+    clock = time.process_time if args.floor and not on_gpu else time.perf_counter
     step = make(args, args.measure)
     times = []
     for _ in range(args.steps + 1):
-        start = time.perf_counter()
+        start = clock()
         step()
         if on_gpu:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if on_gpu:
         peak = torch.cuda.max_memory_allocated() / 2**20
@@ -325,17 +367,46 @@ def machine() -> str:
 
 def main() -> None:
     args = arguments()
+    logging.disable(logging.INFO)  # fairseq lets other packages say all that they do
     if args.measure:
         return measure(args)
     import torch
+
+    if args.device != "cpu" and not torch.cuda.is_available():
+        sys.exit(f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out")
+    if args.all:
+        others = [argument for argument in sys.argv[1:] if argument != "--all"]
+        failed = False
+        for flags in TABLES:  # last: they set what differs from table to table
+            failed |= subprocess.run([sys.executable, __file__, *others, *flags]).returncode != 0
+            print(flush=True)
+        sys.exit(failed)
     from fairseq.version import __version__ as fairseq_version
+
+    from rdrop_fairseq.loss.compiled import missing_compiler
 
     device = machine() if args.device == "cpu" else torch.cuda.get_device_name()
     setting = f"{device}, {args.threads} threads, {args.dtype}, torch {torch.__version__}"
     print(f"{date.today()}, {setting}, fairseq {fairseq_version}\n")
-    if args.loss:
-        cases = [(variant, size) for size in LOSS_SIZES for variant in LOSS_VARIANTS]
-        results = measured_in_turns(args, cases)
+    missing = missing_compiler(torch.device(args.device))
+    if missing is not None:
+        print(f"compiled variants are left out: {missing}\n")
+
+    def measured(variants: Iterable[str], sizes: list[tuple[int, int]]) -> dict:
+        kept = [v for v in variants if missing is None or not v.endswith("compiled")]
+        return measured_in_turns(args, [(variant, size) for size in sizes for variant in kept])
+
+    if args.floor:
+        results = measured(FLOOR_VARIANTS, [FLOOR_SIZE])
+        print("N = {}, V = {}, D = {}\n".format(*FLOOR_SIZE, WIDTH))
+        others = ["projection alone", "projection + cross_entropy"]
+        print(f"| variant | seconds | of {' | of '.join(others)} | peak MiB |")
+        print("| --- | --- | --- | --- | --- |")
+        for (variant, size), (seconds, peak) in results.items():
+            ratios = [f"{seconds / results[other, size][0]:.2f}" for other in others]
+            print(f"| {' | '.join([variant, f'{seconds:.3f}', *ratios, f'{peak:.0f}'])} |")
+    elif args.loss:
+        results = measured(LOSS_VARIANTS, LOSS_SIZES)
         print("| N | V | variant | seconds | of fairseq's | peak MiB |")
         print("| --- | --- | --- | --- | --- | --- |")
         for (variant, size), (seconds, peak) in results.items():
@@ -348,7 +419,7 @@ def main() -> None:
         variants, others = STEP_VARIANTS, ["fairseq R-Drop", "plain CE, doubled"]
         if args.adaptive:
             variants, others = ADAPTIVE_VARIANTS, ["adaptive_loss, doubled"]
-        results = measured_in_turns(args, [(variant, size) for variant in variants])
+        results = measured(variants, [size])
         print(f"{args.arch}, V = {args.vocab}, batch {args.batch} x {args.tokens}\n")
         print(f"| variant | s/step | of {' | of '.join(others)} | peak MiB | above the body |")
         print("| --- " * (4 + len(others)) + "|")
@@ -369,7 +440,9 @@ def main() -> None:
             if new:
                 writer.writerow(CSV_COLUMNS)
             versions = [torch.__version__, fairseq_version, platform.python_version()]
-            table = ["loss", ""] if args.loss else ["step", args.arch]
+            table = ["floor" if args.floor else "loss", ""]
+            if not (args.floor or args.loss):
+                table = ["step", args.arch]
             for (variant, size), (seconds, peak) in results.items():
                 row = [date.today(), device, args.threads, args.dtype, *versions, *table, *size]
                 writer.writerow([*row, variant, f"{seconds:.4f}", f"{peak:.0f}"])

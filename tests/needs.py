@@ -3,6 +3,7 @@
 Each looks for the feature itself, not for a version; see scripts/test_stack.sh.
 """
 
+import importlib
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,11 @@ def gradients_multiplied_in_place() -> None:
     """For that, the loss asks torch whether backward may come again."""
     if not hasattr(torch._C._autograd, "_get_current_graph_task_keep_graph"):
         pytest.skip("torch does not tell whether backward may come again")
+
+
+def compilation_for_any_number_of_rows() -> None:
+    if not hasattr(importlib.import_module("torch._dynamo"), "maybe_mark_dynamic"):
+        pytest.skip("torch.compile cannot be told that a dimension varies")
 
 
 def fairseqs_task(name: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.criterions import register_criterion
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..batch import repeat_batch, tiled
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
+from ..loss.compiled import missing_compiler
 from .flags import RDropFlags
 from .interval import log_rdrop_updates
 from .model import (
@@ -37,7 +38,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RDropCriterionConfig(RDropFlags, LabelSmoothedCrossEntropyCriterionConfig):
-    pass
+    rdrop_compile: bool = field(
+        default=False,
+        metadata={
+            "help": "compile the loss with torch.compile, which needs a C++ compiler on a CPU, "
+            "triton on a GPU, and some seconds in the first update; default off"
+        },
+    )
 
 
 @register_criterion("rdrop", dataclass=RDropCriterionConfig)
@@ -58,14 +65,21 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         rdrop_passes: int = RDropFlags.rdrop_passes,
         rdrop_interval: int = RDropFlags.rdrop_interval,
         rdrop_impl: str = RDropFlags.rdrop_impl,
+        rdrop_compile: bool = RDropCriterionConfig.rdrop_compile,
     ) -> None:
         _check_task(task)
         if not 0 <= label_smoothing < 1:
             raise UsageError(
                 f"--label-smoothing must be in [0, 1), got {label_smoothing} (0.1 is usual)"
             )
+        if rdrop_compile and str(rdrop_impl) == "eager":
+            raise UsageError(
+                "--rdrop-compile compiles the fused loss, which --rdrop-impl eager does not take: "
+                "leave one of them out"
+            )
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_up(rdrop_alpha, rdrop_passes, rdrop_interval, rdrop_impl)
+        self.rdrop_compile = rdrop_compile
 
     def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
         _check_batch(sample, self.task)
@@ -95,11 +109,23 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         if impl == "linear":
             projection = unwrapped(model).decoder.output_projection
             result = linear_rdrop_loss(
-                output, projection.weight, target, bias=projection.bias, **settings
+                output,
+                projection.weight,
+                target,
+                bias=projection.bias,
+                compile=self.rdrop_compile,
+                **settings,
             )
         elif impl == "logits":
             overwrite = may_overwrite(output, model)
-            result = rdrop_loss(output, target, impl="fused", inplace=overwrite, **settings)
+            result = rdrop_loss(
+                output,
+                target,
+                impl="fused",
+                inplace=overwrite,
+                compile=self.rdrop_compile,
+                **settings,
+            )
         else:
             result = rdrop_loss(output, target, impl="eager", **settings)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
@@ -129,7 +155,15 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
                 "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
             )
         impl, reason = choose_impl(model, self.rdrop_impl)
-        logger.info(f"{self.described(model)}; impl {impl} ({reason})")
+        compiled = ""
+        if self.rdrop_compile:
+            missing = missing_compiler(next(model.parameters()).device)
+            if missing is not None:
+                raise UsageError(
+                    f"--rdrop-compile: {missing}. Mend that, or leave --rdrop-compile out"
+                )
+            compiled = ", compiled"
+        logger.info(f"{self.described(model)}; impl {impl}{compiled} ({reason})")
         if self.rdrop_impl == "linear":
             # it can be had. When fairseq looks for a NaN, it hooks into every module, and the
             # loss must not refuse that step

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
+from .compiled import missing_compiler, on_cpu
 from .fused import Settings, fused_loss, product_dtype
 from .reference import RDropLoss
 
@@ -24,6 +25,7 @@ def rdrop_loss(
     with_accuracy: bool = False,
     chunk_rows: int | None = None,
     inplace: bool = False,
+    compile: bool = False,
 ) -> RDropLoss:
     """R-Drop's loss of logits that several dropout passes gave for the same targets.
 
@@ -50,17 +52,28 @@ def rdrop_loss(
         inplace: allow the fused loss to write the gradient over ``logits``, which saves
             their memory once. The logits are garbage afterwards: no other use of them, and
             in float16 or with reduction "none" no second backward, is possible.
+        compile: put the fused loss through ``torch.compile``, which takes some seconds at the
+            first call. It serves every number of targets; other V, settings, or dtypes are
+            compiled anew (after 8 of them PyTorch warns and compiles no more).
 
     Returns: objective, nll_loss, kl (nats; float32, or float64 for float64 logits) and
         n_correct (None unless asked for). Only the objective has a gradient.
 
     Raises:
-        ValueError: shapes that do not fit, or a value outside its range. On an accelerator
-            the targets' range is not checked here, which would make the host wait; there
-            PyTorch's gather kernel asserts it on the device.
+        ValueError: shapes that do not fit, a value outside its range, or ``compile`` without a
+            compiler. On an accelerator the targets' range is not checked here, which would
+            make the host wait; there PyTorch's gather kernel asserts it on the device.
     """
     settings = Settings(
-        alpha, label_smoothing, ignore_index, passes, reduction, with_accuracy, chunk_rows, inplace
+        alpha,
+        label_smoothing,
+        ignore_index,
+        passes,
+        reduction,
+        with_accuracy,
+        chunk_rows,
+        inplace,
+        compile,
     )
     _check(settings, "logits", logits, target, impl=impl)
     if impl == "eager":
@@ -85,6 +98,7 @@ def linear_rdrop_loss(
     bias: Tensor | None = None,
     with_accuracy: bool = False,
     chunk_rows: int | None = None,
+    compile: bool = False,
 ) -> RDropLoss:
     """`rdrop_loss` of ``linear(features, weight, bias)``, whose logits never exist as a whole.
 
@@ -102,7 +116,14 @@ def linear_rdrop_loss(
     The other arguments, results and errors are those of `rdrop_loss`.
     """
     settings = Settings(
-        alpha, label_smoothing, ignore_index, passes, reduction, with_accuracy, chunk_rows
+        alpha,
+        label_smoothing,
+        ignore_index,
+        passes,
+        reduction,
+        with_accuracy,
+        chunk_rows,
+        compile=compile,
     )
     if weight.dim() != 2 or features.shape[-1:] != weight.shape[1:]:
         raise ValueError(
@@ -116,7 +137,7 @@ def linear_rdrop_loss(
     features, weight = features.to(product_dtype(features)), weight.to(product_dtype(weight))
     bias = None if bias is None else bias.to(product_dtype(bias))
     rows, labels, kept = features.flatten(0, -2), target.flatten(), None
-    if features.device.type == "cpu":
+    if on_cpu(features):
         rows, labels, kept = _without_ignored(settings, rows, labels)
     to_ignore = ignore_index if kept is None else None
     result = fused_loss(settings._replace(ignore_index=to_ignore), labels, rows, weight, bias)
@@ -226,7 +247,7 @@ def _check(
         target: [B, ...]
         vocabulary: V; None: the size of the last dimension.
     """
-    alpha, label_smoothing, ignore_index, passes, reduction, _, chunk_rows, _ = settings
+    alpha, label_smoothing, ignore_index, passes, reduction, _, chunk_rows, *_ = settings
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
     if not 0 <= label_smoothing < 1:
@@ -239,6 +260,11 @@ def _check(
         raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
     if impl not in ("auto", "fused", "eager"):
         raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
+    if settings.compile and impl == "eager":
+        raise ValueError("compile=True is for the fused loss: leave it out, or impl='eager'")
+    missing = missing_compiler(tensor.device) if settings.compile else None
+    if missing is not None:
+        raise ValueError(f"compile=True: {missing}. Mend that, or leave compile=True out")
 
     if not target.dim():
         raise ValueError("target must have at least one dimension, got a scalar")
@@ -261,7 +287,7 @@ def _check(
         raise ValueError(f"target must be int64, got {target.dtype}")
     if vocabulary < 2:
         raise ValueError(f"the vocabulary must have at least 2 symbols, got {vocabulary}")
-    if target.device.type != "cpu":
+    if not on_cpu(target):
         return
     wrong = (target < 0) | (target >= vocabulary)
     if ignore_index is not None:

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
+from .compiled import on_cpu, visit_compiled
 from .reference import RDropLoss, reference_rdrop_loss
 
 # Numbers that a visit to a block holds at once: for m passes, m (m + 1) tensors as large as the
@@ -59,6 +60,7 @@ class Settings(NamedTuple):
     with_accuracy: bool = False
     chunk_rows: int | None = None
     inplace: bool = False
+    compile: bool = False
 
     def definition(self, logits: Tensor, target: Tensor) -> RDropLoss:
         """`reference_rdrop_loss`, one value for each target."""
@@ -188,7 +190,7 @@ def multiplied(gradients: list[Tensor | None], factor: Tensor) -> list[Tensor | 
     keep_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
     if keep_graph():  # backward may come again: leave them as they are
         return [g if g is None else g * factor for g in gradients]
-    if factor.device.type == "cpu" and factor == 1:  # elsewhere, to ask would make the host wait
+    if on_cpu(factor) and factor == 1:
         return gradients
     return [g if g is None else g.mul_(factor) for g in gradients]
 
@@ -212,17 +214,20 @@ def _run(
     inputs, weight, bias = tensors
     split = (settings.passes, -1)
     if weight is None:
-        gradient = None
-        if needed[0]:
+        logits, gradient, out = inputs.unflatten(0, split), None, None
+        if needed[0] and settings.inplace:
             # Through detach(), autograd sees that the logits are written to: whoever still needs
             # them for another gradient gets PyTorch's error, not a wrong result.
-            gradient = inputs.detach() if settings.inplace else torch.empty_like(inputs)
-        out = None if gradient is None else gradient.unflatten(0, split)
-        result = _visit(settings, target, inputs.unflatten(0, split), out, factor)
+            gradient = inputs.detach()
+            logits = out = gradient.unflatten(0, split)
+        elif needed[0]:
+            gradient = torch.empty_like(inputs)
+            out = gradient.unflatten(0, split)
+        result = _visit(settings, target, logits, out, factor)
         return result, [gradient, None, None]
 
     # the logits are made and left behind chunk by chunk
-    budget = CHUNK_ON_CPU if inputs.device.type == "cpu" else CHUNK_ELSEWHERE
+    budget = CHUNK_ON_CPU if on_cpu(inputs) else CHUNK_ELSEWHERE
     chunk = settings.chunk_rows or max(1, budget // (settings.passes * len(weight)))
     # added up in float32 at least
     dtype = torch.promote_types(inputs.dtype, torch.float32)
@@ -267,18 +272,24 @@ def _visit(
     gradient: Tensor | None,
     factor: Tensor | None,
 ) -> RDropLoss:
-    """Visit logits [m, R, V], block by block; see _visit_block."""
+    """Visit logits [m, R, V], block by block; see _visit_block.
+
+    Args:
+        gradient: where to write it; may be the logits themselves.
+    """
     m, _, vocabulary = logits.shape
-    budget = _BLOCK_ON_CPU if logits.device.type == "cpu" else _BLOCK_ELSEWHERE
+    budget = _BLOCK_ON_CPU if on_cpu(logits) else _BLOCK_ELSEWHERE
     block = max(1, budget // (m * (m + 1) * vocabulary))
     if settings.chunk_rows is not None:
         block = min(block, settings.chunk_rows)
+    visit = functools.partial(visit_compiled, _visit_block) if settings.compile else _visit_block
     results = []
     for start in range(0, max(1, len(target)), block):  # no rows are one empty block
         rows = slice(start, start + block)
-        out = None if gradient is None else list(gradient[:, rows])
+        passes = list(logits[:, rows])
+        out = passes if gradient is logits else None if gradient is None else [*gradient[:, rows]]
         row_factor = None if factor is None else factor[rows]
-        results.append(_visit_block(settings, target[rows], list(logits[:, rows]), out, row_factor))
+        results.append(visit(settings, target[rows], passes, out, row_factor))
     return _concatenated(results)
 
 
@@ -294,7 +305,7 @@ def _visit_block(
     Args:
         target: [R]
         logits: of each pass, [R, V]
-        gradient: where to write the logits' gradient; may be the logits themselves.
+        gradient: where to write the logits' gradient; may be the list of logits itself.
         factor: [R], what to multiply the rows of the gradient with.
     """
     alpha, epsilon, m = settings.alpha, settings.label_smoothing, settings.passes
@@ -316,8 +327,8 @@ def _visit_block(
     masked = None
     if epsilon:
         smooth_loss = -torch.stack([lp.sum(-1) for lp in lprobs]).sum(0)
-        # on an accelerator, to ask would make the host wait
-        if logits[0].device.type != "cpu" or smooth_loss.isposinf().any():
+        # to ask would break a compiled graph in two
+        if settings.compile or not on_cpu(logits[0]) or smooth_loss.isposinf().any():
             masked = [lp.isneginf() for lp in lprobs]
             kept = [lp.masked_fill(mask, 0) for lp, mask in zip(lprobs, masked, strict=True)]
             smooth_loss = -torch.stack([lp.sum(-1) for lp in kept]).sum(0)
@@ -356,7 +367,12 @@ def _visit_block(
             grad = torch.addcmul(rest, p, scale, out=gradient[i] if direct else p)
             if masked is not None:
                 grad.masked_fill_(masked[i], 0)
-            grad.scatter_add_(-1, index, grad.new_full(index.shape, epsilon + eps_i - 1))
+            on_target = epsilon + eps_i - 1
+            if settings.compile:  # scatter_add would need the gradient in memory before it
+                symbols = torch.arange(grad.size(-1), device=grad.device)
+                grad += torch.where(symbols == index, on_target, 0.0)
+            else:
+                grad.scatter_add_(-1, index, grad.new_full(index.shape, on_target))
             if factor is not None:
                 grad *= factor.unsqueeze(-1)
             if ignored is not None:

@@ -16,8 +16,9 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.fairseq_task import StatefulContainer
 
 from rdrop_fairseq.compat import FAST_PATH_COPIES
+from rdrop_fairseq.criterions import rdrop
 from rdrop_fairseq.errors import UsageError
-from rdrop_fairseq.loss import reference_rdrop_loss
+from rdrop_fairseq.loss import compiled, reference_rdrop_loss
 
 from .. import needs
 
@@ -348,11 +349,39 @@ def test_log_line_names_dropout_and_impl(build, caplog) -> None:
         ({"rdrop_passes": 1}, "--rdrop-passes must be at least 2, got 1"),
         ({"label_smoothing": 1.0}, r"--label-smoothing must be in \[0, 1\), got 1\.0"),
         ({"label_smoothing": -0.1}, r"--label-smoothing .*got -0\.1"),
+        ({"rdrop_compile": True, "rdrop_impl": "eager"}, "--rdrop-compile .*leave one of them out"),
     ],
 )
 def test_wrong_settings(build, settings, message) -> None:
     with pytest.raises(UsageError, match=message):
         build("transformer").criterion("rdrop", **settings)
+
+
+@pytest.mark.parametrize("impl", ["linear", "logits"])
+def test_compile(build, monkeypatch, caplog, impl) -> None:
+    """The same loss and gradient."""
+    needs.compilation_for_any_number_of_rows()
+    graphs = []
+    monkeypatch.setattr(compiled, "BACKEND", lambda graph, inputs: graphs.append(graph) or graph)
+    torch._dynamo.reset()
+    built = build("transformer", "--dropout 0.3")
+    settings = {"rdrop_alpha": 5, "rdrop_impl": impl}
+    criterion = built.criterion("rdrop", rdrop_compile=True, **settings)
+    with caplog.at_level(logging.INFO, logger="rdrop_fairseq"):
+        ours = step(criterion, built.model, built.sample)
+    assert f"impl {impl}, compiled (" in caplog.text
+    theirs = step(built.criterion("rdrop", **settings), built.model, built.sample)
+    torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-5, atol=0)
+    assert_same_grads(ours.grads, theirs.grads)
+    assert len(graphs) == 2  # the line that tries the compiler, and the loss
+
+
+def test_no_compiler(build, monkeypatch) -> None:
+    monkeypatch.setattr(rdrop, "missing_compiler", lambda device: f"no compiler for {device}")
+    built = build("transformer", "--dropout 0.3")
+    message = "--rdrop-compile: no compiler for cpu. Mend that, or leave --rdrop-compile out"
+    with pytest.raises(UsageError, match=message):
+        step(built.criterion("rdrop", rdrop_compile=True), built.model, built.sample)
 
 
 @pytest.mark.parametrize("impl", ["auto", "eager"])

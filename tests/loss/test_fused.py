@@ -165,10 +165,14 @@ ALL_MASKED = {
 @example(case={**ALL_MASKED, "vocabulary": 50_000, "scale": 1e4, "alpha": 0.1, "reduction": "sum"})
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_logits_equal_the_definition(case: dict, dtype: torch.dtype) -> None:
+    assert_logits_equal_the_definition(case, dtype)
+
+
+def assert_logits_equal_the_definition(case: dict, dtype: torch.dtype, **how) -> None:
     logits, target, arguments = make(case, dtype)
     logits.requires_grad_()
     ours = rdrop_loss(
-        logits, target, with_accuracy=True, chunk_rows=case["chunk_rows"], **arguments
+        logits, target, with_accuracy=True, chunk_rows=case["chunk_rows"], **arguments, **how
     )
     generator = torch.Generator().manual_seed(1)
     grad_output = torch.randn(ours.objective.shape, generator=generator).to(dtype)
@@ -186,6 +190,12 @@ def test_logits_equal_the_definition(case: dict, dtype: torch.dtype) -> None:
 @example(case=ALL_MASKED, with_bias=True)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_linear_equals_the_definition(case: dict, with_bias: bool, dtype: torch.dtype) -> None:
+    assert_linear_equals_the_definition(case, with_bias, dtype)
+
+
+def assert_linear_equals_the_definition(
+    case: dict, with_bias: bool, dtype: torch.dtype, **how
+) -> None:
     if case["vocabulary"] > 1000:
         case["rows"] = min(case["rows"], 3)
     logits, target, arguments = make({**case, "masked": False}, dtype)
@@ -203,6 +213,7 @@ def test_linear_equals_the_definition(case: dict, with_bias: bool, dtype: torch.
         with_accuracy=True,
         chunk_rows=case["chunk_rows"],
         **arguments,
+        **how,
     )
     logits = linear(*inputs)
     theirs = expected(logits, target, arguments)
@@ -462,6 +473,10 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("vocabulary", [100, 5003])
 def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int) -> None:
+    assert_half_precision_is_as_good_as_eager(dtype, vocabulary)
+
+
+def assert_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int, **how) -> None:
     """Against a float32 truth, the error is at most the eager path's in this dtype + eps / 16.
 
     The 16th allows for the gradient of the weight, which each chunk rounds once.
@@ -489,10 +504,10 @@ def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int)
         return rdrop_loss(linear(x, w), target, impl="eager", **arguments)
 
     def logits(x: Tensor, w: Tensor) -> RDropLoss:
-        return rdrop_loss(linear(x, w), target, **arguments)
+        return rdrop_loss(linear(x, w), target, **arguments, **how)
 
     def fused_linear(x: Tensor, w: Tensor) -> RDropLoss:
-        return linear_rdrop_loss(x, w, target, chunk_rows=40, **arguments)
+        return linear_rdrop_loss(x, w, target, chunk_rows=40, **arguments, **how)
 
     truth = run(eager, torch.float32)
     allowed = [relative_error(value, t) for value, t in zip(run(eager, dtype), truth, strict=True)]
