@@ -12,9 +12,9 @@
 #   CRITERION      rdrop, or baseline: cross-entropy of the words          default: rdrop
 #   ALPHA          weight of R-Drop's KL term                              default: 1
 #   SEED           one seed, or several: "1 2 3"                           default: 1
-#   EPOCHS         passes over the sentences                default: 5
-#   BATCH          sentences in an update                   default: 16, with --small 32
-#   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 2e-4
+#   EPOCHS         passes over the sentences   default: 5; with --small conll2003 1, wnut17 2
+#   BATCH          sentences in an update      default: 16
+#   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 3e-4
 #   UPDATES, WARMUP   default: those of EPOCHS, and six in a hundred of them
 #   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
 #   POOLER_DROPOUT before and inside the classifier                        default: 0
@@ -36,14 +36,18 @@ need_encoder
 cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
   die "$data was made with another dictionary than $model_dir/dict.txt: run prepare.sh with this ROBERTA_PATH"
 
-defaults=(5 16 2e-5)
+defaults=(5 2e-5)
 if $small; then
-  defaults=(5 32 2e-4)
+  case $TASK in
+    conll2003) defaults=(1 3e-4) ;;
+    wnut17) defaults=(2 3e-4) ;;
+    *) defaults=(5 3e-4) ;;
+  esac
   if [[ -z ${CPU:-} ]]; then
     CPU=$(python -c 'import torch; print(int(not torch.cuda.is_available()))')
   fi
 fi
-EPOCHS=${EPOCHS:-${defaults[0]}} BATCH=${BATCH:-${defaults[1]}} LR=${LR:-${defaults[2]}}
+EPOCHS=${EPOCHS:-${defaults[0]}} BATCH=${BATCH:-16} LR=${LR:-${defaults[1]}}
 CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1}
 WEIGHT_DECAY=${WEIGHT_DECAY:-0.1} DROPOUT=${DROPOUT:-0.1} ATTENTION_DROPOUT=${ATTENTION_DROPOUT:-0.1}
 POOLER_DROPOUT=${POOLER_DROPOUT:-0}

@@ -324,6 +324,10 @@ def test_classes_from_files_to_submission(recipe, tmp_path) -> None:
     before = (first / "checkpoint_best.pt").stat().st_mtime_ns
     again = recipe("train", "MRPC", SEED="1 2", ALPHA="0.5", **SHORT)
     assert again.stdout.count("is trained already") == 2
+    # no optimizer's state is kept
+    assert {path.name for path in first.glob("*.pt")} == {"checkpoint_best.pt"}
+    state = torch.load(first / "checkpoint_best.pt", weights_only=True)
+    assert state["last_optimizer_state"] is None
     assert (first / "checkpoint_best.pt").stat().st_mtime_ns == before
     other = recipe("train", "MRPC", ALPHA="0.5", check=False, **{**SHORT, "LR": "0.1"})
     assert other.returncode == 1
