@@ -232,11 +232,20 @@ def test_dummy_batch(build, impl) -> None:
 
 @pytest.mark.parametrize("impl", IMPLS)
 def test_trajectory_equals_fairseqs_rdrop(build, impl) -> None:
-    """20 updates from one seed end in the same parameters, to 1e-5 relative."""
+    """20 updates from one seed end in the same parameters, but for rounding.
+
+    How far rounding drives two trainings apart differs with the CPU, and is measured: by
+    trainings with fairseq's criterion whose first parameters are off by 16 roundings.
+    """
     needs.fairseqs_rdrop()
 
-    def train(name, **settings):
+    def train(name, nudge=None, **settings):
         built = build("transformer", "--dropout 0.3")
+        if nudge is not None:
+            numbers = torch.Generator().manual_seed(nudge)
+            for parameter in built.model.parameters():
+                noise = torch.randn(parameter.shape, generator=numbers)
+                parameter.data *= 1 + 8 * torch.finfo(torch.float32).eps * noise
         model, criterion = built.model, built.criterion(name, rdrop_alpha=5, **settings)
         # momentum, not Adam: Adam's step has the size of the learning rate even where the
         # gradient is rounding noise around 0
@@ -250,9 +259,14 @@ def test_trajectory_equals_fairseqs_rdrop(build, impl) -> None:
         return result.loss.item(), torch.cat([p.detach().flatten() for p in model.parameters()])
 
     loss, ours = train("rdrop", rdrop_impl=impl)
-    expected_loss, theirs = train("label_smoothed_cross_entropy_with_rdrop")
-    assert loss == pytest.approx(expected_loss, rel=1e-5)
-    assert ((ours - theirs).norm() / theirs.norm()).item() < 1e-5
+    fairseqs = "label_smoothed_cross_entropy_with_rdrop"
+    expected_loss, theirs = train(fairseqs)
+    nudged = [train(fairseqs, nudge) for nudge in range(3)]
+    drift = max(abs(other - expected_loss) for other, _ in nudged)
+    assert drift < 1e-3 * expected_loss  # else nothing would be told
+    assert abs(loss - expected_loss) <= 3 * drift
+    drift = max((other - theirs).norm() for _, other in nudged)
+    assert (ours - theirs).norm() <= 3 * drift
 
 
 @pytest.mark.parametrize("impl", IMPLS)
