@@ -47,8 +47,7 @@ source_of_text="GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
 keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
   "set OUT to another folder, or remove $OUT/$TASK"
 if [[ -d $data ]]; then
-  cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
-    die "$data was made with another dictionary than $model_dir/dict.txt: give another OUT, or remove it"
+  same_dictionary "give another OUT, or remove it"
   echo "$data is there already"
   exit 0
 fi

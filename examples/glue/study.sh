@@ -41,9 +41,7 @@ for setting in $SETTINGS; do # all of them before the first is trained
   [[ $setting =~ ^(baseline|[0-9]*\.?[0-9]+(xB)?)$ ]] ||
     die "SETTINGS is a list of baseline and of alphas (0.5, 0.5xB), got $setting"
 done
-for seed in $SEEDS; do
-  [[ $seed =~ ^[0-9]+$ ]] || die "SEEDS must be whole numbers, got '$seed'"
-done
+require_numbers SEEDS
 
 folders=()
 for task in $TASKS; do

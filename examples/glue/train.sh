@@ -30,12 +30,10 @@ set -euo pipefail
 source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$root/scripts/recipe/launch.sh"
 source "$here/settings.sh"
+source "$root/scripts/recipe/finetune.sh"
 
 read_arguments "$@"
-need_encoder
-[[ -d $data ]] || die "$data does not exist: run prepare.sh $TASK first"
-cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
-  die "$data was made with another dictionary than $model_dir/dict.txt: run prepare.sh with this ROBERTA_PATH"
+need_data
 
 # the table of R-Drop's huggingface_transformer_src/README.md: fairseq's updates and warm-up
 # (examples/roberta/config/finetuning), learning rate 1e-5 for all (fairseq: 2e-5 for RTE and STS-B),
@@ -55,29 +53,15 @@ if $small; then
   defaults=(100 6 32)
   LR=${LR:-1e-4}
   MAX_SENTENCES=${MAX_SENTENCES:-${BATCH:-32}}
-  if [[ -z ${CPU:-} ]]; then
-    CPU=$(python -c 'import torch; print(int(not torch.cuda.is_available()))')
-  fi
+  gpu_or_cpu
 fi
 # six in a hundred updates, as fairseq's table has for all tasks but QQP
 WARMUP=${WARMUP:-$([[ -n ${UPDATES:-} ]] && echo $((UPDATES * 6 / 100)) || echo "${defaults[1]}")}
 UPDATES=${UPDATES:-${defaults[0]}}
 BATCH=${BATCH:-${defaults[2]}}
 LR=${LR:-1e-5}
-CRITERION=${CRITERION:-rdrop}
-ALPHA=${ALPHA:-1}
-SEED=${SEED:-1}
-WEIGHT_DECAY=${WEIGHT_DECAY:-0.1}
-DROPOUT=${DROPOUT:-0.1}
-ATTENTION_DROPOUT=${ATTENTION_DROPOUT:-0.1}
-POOLER_DROPOUT=${POOLER_DROPOUT:-0}
 MAX_SENTENCES=${MAX_SENTENCES:-8}
-MAX_TOKENS=${MAX_TOKENS:-4400}
-MAX_POSITIONS=${MAX_POSITIONS:-512}
-NGPU=${NGPU:-1}
-require_positive UPDATES BATCH MAX_SENTENCES MAX_POSITIONS
-require_number WARMUP 0
-require_choice CRITERION rdrop baseline
+check_finetuning
 [[ $ALPHA =~ ^[0-9]*\.?[0-9]+(xB)?$ ]] ||
   die "ALPHA must be a number >= 0, or such a number of batches (0.5xB), got '$ALPHA'"
 if [[ $ALPHA == *xB ]]; then
@@ -88,63 +72,23 @@ if [[ $ALPHA == *xB ]]; then
   [[ $CRITERION == baseline ]] || echo "alpha $ALPHA: ${ALPHA%xB} x $BATCH examples = $product"
   ALPHA=$product
 fi
-for seed in $SEED; do
-  [[ $seed =~ ^[0-9]+$ ]] || die "SEED must be whole numbers, got '$SEED'"
-done
-check_launch
-per_step=$((MAX_SENTENCES * NGPU * NNODES))
-((BATCH % per_step == 0)) ||
-  die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
-UPDATE_FREQ=$((BATCH / per_step))
 
-architecture=$(python "$root/scripts/recipe/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})
-settings="$architecture --dropout $DROPOUT --attention-dropout $ATTENTION_DROPOUT"
-settings+=" --pooler-dropout $POOLER_DROPOUT --max-positions $MAX_POSITIONS --init-token 0"
+flags=
 # BERT has [SEP] once between two sentences, RoBERTa </s> twice
-[[ -f $model_dir/tokenizer.json ]] || settings+=" --separator-token 2"
+[[ -f $model_dir/tokenizer.json ]] || flags+=" --separator-token 2"
 if [[ -f $data/label/dict.txt ]]; then
   classes=$(grep -vc '^madeupword' "$data/label/dict.txt")
-  settings+=" --num-classes $classes"
+  flags+=" --num-classes $classes"
   best=accuracy
   if [[ $TASK == CoLA ]]; then
-    settings+=" --report-mcc"
+    flags+=" --report-mcc"
     best=mcc
   elif [[ $TASK == QQP || $TASK == MRPC ]]; then
-    settings+=" --report-acc-and-f1"
+    flags+=" --report-acc-and-f1"
   fi
 else
-  settings+=" --num-classes 1 --regression-target --report-pearson-and-spearman"
+  flags+=" --num-classes 1 --regression-target --report-pearson-and-spearman"
   best=pearson
 fi
-settings+=" --best-checkpoint-metric $best --maximize-best-checkpoint-metric"
-if [[ $CRITERION == rdrop ]]; then
-  settings+=" --criterion rdrop_sentence_prediction --rdrop-alpha $ALPHA"
-  runs=$runs/rdrop-$ALPHA
-else
-  settings+=" --criterion sentence_prediction"
-  runs=$runs/baseline
-fi
-settings+=" --lr $LR --warmup-updates $WARMUP --total-num-update $UPDATES --max-update $UPDATES"
-settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
-launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
-((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
-((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
-
-for seed in $SEED; do
-  run=$runs/seed$seed
-  keep_settings_of "$run/checkpoint_best.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
-    "set OUT to another folder, or remove $run"
-  if ! is_trained "$run" "$UPDATES"; then
-    echo "training $run: $UPDATES updates of $BATCH examples"
-    # the encoder's weights are taken when there is no checkpoint of this run to resume from
-    # shellcheck disable=SC2086  # settings is several arguments
-    launch_training "$data" --user-dir "$root/rdrop_fairseq" --task sentence_prediction $settings \
-      --finetune-from-model "$ROBERTA_PATH" --save-dir "$run" --seed "$seed" \
-      --shorten-method truncate --required-batch-size-multiple 1 \
-      --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
-      --lr-scheduler polynomial_decay --no-epoch-checkpoints \
-      --log-format simple --log-interval 50 | tee -a "$run/train.log"
-    mark_trained "$run"
-  fi
-  forget_optimizer "$run"
-done
+flags+=" --best-checkpoint-metric $best --maximize-best-checkpoint-metric"
+fine_tune sentence_prediction "$flags" --shorten-method truncate

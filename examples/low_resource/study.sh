@@ -83,12 +83,7 @@ updates_in_time() {
     'BEGIN { printf "%.0f\n", updates * main / plain }'
 }
 
-[[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
-read_setting "$MAIN"
-for item in $RUNS; do # all of them before the first is trained
-  [[ $item =~ ^[^:]+:[0-9]+$ ]] || die "RUNS is a list of SETTING:SEED, got $item"
-  read_setting "${item%:*}"
-done
+check_runs
 bash "$here/prepare.sh"
 keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to another folder"
 

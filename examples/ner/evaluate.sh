@@ -20,15 +20,5 @@ source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 source "$here/settings.sh"
 
 read_arguments "$@"
-[[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
-shopt -s nullglob
-finished=("$runs"/*/seed*/updates)
-((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
-for mark in "${finished[@]}"; do
-  run=$(dirname "$mark")
-  [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue
-  echo "scoring $run"
-  python "$here/score.py" "$data" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}
-done
-python "$root/scripts/recipe/seeds_table.py" "$runs"
+score_runs python "$here/score.py" "$data"
 python "$here/compare.py" "$runs"

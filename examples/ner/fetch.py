@@ -14,12 +14,12 @@ DIR, which must be new, gets train.txt, valid.txt and test.txt.
 import hashlib
 import io
 import sys
-import urllib.error
-import urllib.request
+import tempfile
 import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from download import download
 from packages import fetched
 from text_files import (
     InputError,
@@ -81,15 +81,16 @@ def conll2003_of_hub() -> dict[str, bytes]:
 def wnut17(address: str = WNUT) -> dict[str, bytes]:
     files = {}
     for split, (name, expected) in zip(SPLITS, WNUT_SHA256.items(), strict=True):
-        try:
-            with urllib.request.urlopen(address + name, timeout=60) as response:
-                files[split] = response.read()
-        except (OSError, urllib.error.URLError) as error:
-            reason = getattr(error, "reason", error)
-            raise InputError(
-                f"cannot download {address}{name} ({reason}): fetch the three files of "
-                "leondz/emerging_entities_17 elsewhere and set CONLL_DIR to their folder"
-            ) from None
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, name)
+            try:
+                download(address + name, file)
+            except InputError as error:
+                raise InputError(
+                    f"cannot download {address}{name} ({error}): fetch the three files of "
+                    "leondz/emerging_entities_17 elsewhere and set CONLL_DIR to their folder"
+                ) from None
+            files[split] = file.read_bytes()
         found = hashlib.sha256(files[split]).hexdigest()
         if found != expected:
             raise InputError(f"{address}{name}: expected sha256 {expected}, got {found}: not used")

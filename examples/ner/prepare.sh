@@ -74,8 +74,7 @@ fi
 keep_settings_of "$data" "$OUT/$TASK/$encoder.settings" "$source_of_text" \
   "set OUT to another folder, or remove $data"
 if [[ -d $data ]]; then
-  cmp -s "$model_dir/dict.txt" "$data/input0/dict.txt" ||
-    die "$data was made with another dictionary than $model_dir/dict.txt: give another OUT, or remove it"
+  same_dictionary "give another OUT, or remove it"
   echo "$data is there already"
   exit 0
 fi

@@ -26,9 +26,7 @@ export OUT
 for ALPHA in $SETTINGS; do # all of them before the first is trained
   [[ $ALPHA == baseline ]] || require_decimal ALPHA
 done
-for seed in $SEEDS; do
-  [[ $seed =~ ^[0-9]+$ ]] || die "SEEDS must be whole numbers, got '$seed'"
-done
+require_numbers SEEDS
 bash "$here/prepare.sh" "$@"
 # seed by seed, so that a study that is stopped early compares all settings
 for seed in $SEEDS; do

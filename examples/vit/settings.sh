@@ -4,18 +4,8 @@
 
 # read_arguments [--small] [NAME]: sets NAME, small and the folders of what the scripts write
 read_arguments() {
-  small=false NAME=
-  while (($#)); do
-    case $1 in
-      --small) small=true ;;
-      -*) die "unknown argument $1; see --help" ;;
-      *)
-        [[ -z $NAME ]] || die "one data set at a time, got $NAME and $1"
-        NAME=$1
-        ;;
-    esac
-    shift
-  done
+  small_and_name "data set" "$@"
+  NAME=$name
   if $small; then
     NAME=${NAME:-fashion-mnist}
     MODEL=${MODEL:-small}

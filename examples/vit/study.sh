@@ -48,12 +48,7 @@ cpu_seconds() {
   tail -n 1 "$runs/$1/curve.tsv" | cut -f 2
 }
 
-[[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
-read_setting "$MAIN"
-for item in $RUNS; do # all of them before the first is trained
-  [[ $item =~ ^[^:]+:[0-9]+$ ]] || die "RUNS is a list of SETTING:SEED, got $item"
-  read_setting "${item%:*}"
-done
+check_runs
 bash "$here/prepare.sh" --small
 keep_settings "$runs/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to another folder"
 

@@ -33,6 +33,25 @@ at_most_one_checkpoint() {
   (($# <= 1)) || die "expected at most one CHECKPOINT, got $# arguments; see --help"
 }
 
+# small_and_name WHAT [--small] [NAME]: sets small, true or false, and name, empty if there is none.
+# There may be one WHAT
+small_and_name() {
+  local what=$1
+  shift
+  small=false name=
+  while (($#)); do
+    case $1 in
+      --small) small=true ;;
+      -*) die "unknown argument $1; see --help" ;;
+      *)
+        [[ -z $name ]] || die "one $what at a time, got $name and $1"
+        name=$1
+        ;;
+    esac
+    shift
+  done
+}
+
 # require_choice NAME VALUE...: the variable NAME has one of the values
 require_choice() {
   local name=$1 value expected
@@ -61,6 +80,14 @@ require_positive() {
   local name
   for name in "$@"; do
     require_number "$name" 1
+  done
+}
+
+# require_numbers NAME: the variable NAME holds whole numbers, separated by spaces
+require_numbers() {
+  local number
+  for number in ${!1}; do
+    [[ $number =~ ^[0-9]+$ ]] || die "$1 must be whole numbers, got '$number'"
   done
 }
 
@@ -140,6 +167,18 @@ forget_optimizer() {
   [[ -f $1/updates && -f $1/checkpoint_last.pt && ${NODE_RANK:-0} == 0 ]] || return 0
   python "$root/scripts/recipe/forget_optimizer.py" "$1/checkpoint_best.pt"
   rm "$1/checkpoint_last.pt"
+}
+
+# check_runs: RUNS is a list of SETTING:SEED, and MAIN a setting of R-Drop. Before the first is
+# trained; read_setting, the caller's, knows the settings
+check_runs() {
+  local item
+  [[ $MAIN == alpha* ]] || die "MAIN must be a setting of R-Drop, got $MAIN"
+  read_setting "$MAIN"
+  for item in $RUNS; do
+    [[ $item =~ ^[^:]+:[0-9]+$ ]] || die "RUNS is a list of SETTING:SEED, got $item"
+    read_setting "${item%:*}"
+  done
 }
 
 # link TARGET NAME: NAME leads to the folder TARGET, unless it is there already
