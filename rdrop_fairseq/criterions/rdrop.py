@@ -31,7 +31,7 @@ from .model import (
     require_one_distribution_a_token,
     unwrapped,
 )
-from .training import RDropTraining, Result
+from .training import RDropTraining, Result, criterion_for, task_name
 
 logger = logging.getLogger(__name__)
 
@@ -186,10 +186,8 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
 
 def _check_task(task: FairseqTask) -> None:
     """Raise UsageError if ``task`` has no target tokens, or targets of other tasks beside them."""
-    if hasattr(task, "ignore_index"):
-        instead = "--criterion rdrop_sequence_tagging"
-    elif hasattr(task, "label_dictionary"):
-        instead = "--criterion rdrop_sentence_prediction"
+    if criterion_for(task) != "rdrop":
+        instead = f"--criterion {criterion_for(task)}"
     elif getattr(task, "target_dictionary", None) is None:
         instead = "the criterion made for this task"
     elif getattr(task, "multitask_tasks", None):
@@ -202,7 +200,7 @@ def _check_task(task: FairseqTask) -> None:
         return
     raise UsageError(
         "--criterion rdrop needs a task whose target is a sequence of tokens, such as translation "
-        f"or language_modeling; {_name(task)} has none: use {instead}"
+        f"or language_modeling; {task_name(task)} has none: use {instead}"
     )
 
 
@@ -213,10 +211,6 @@ def _check_batch(sample: dict[str, Any], task: FairseqTask) -> None:
     ):
         raise UsageError(
             "--criterion rdrop needs batches with one net_input and one tensor of target tokens; "
-            f"those of {_name(task)} have {', '.join(sample)}: use the criterion made for this task"
+            f"those of {task_name(task)} have {', '.join(sample)}: use the criterion made for this "
+            "task"
         )
-
-
-def _name(task: FairseqTask) -> str:
-    """What --task calls ``task``."""
-    return getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__

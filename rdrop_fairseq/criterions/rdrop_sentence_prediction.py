@@ -27,7 +27,7 @@ from ..labels import check_num_classes, label_names
 from ..loss import rdrop_loss
 from .flags import RDropFlags, impl_of_head
 from .interval import log_rdrop_updates
-from .training import RDropTraining, Result
+from .training import RDropTraining, Result, criterion_for, task_name
 
 logger = logging.getLogger(__name__)
 
@@ -187,10 +187,9 @@ def _check_task(task: FairseqTask, cfg: RDropSentencePredictionConfig) -> None:
     """Raise UsageError unless ``task`` and its labels on disk fit the criterion."""
     labels = getattr(task, "label_dictionary", None)
     if labels is None or not hasattr(task.cfg, "regression_target"):
-        name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
         raise UsageError(
             "--criterion rdrop_sentence_prediction needs --task sentence_prediction; "
-            f"for {name} use --criterion rdrop"
+            f"for {task_name(task)} use --criterion {criterion_for(task)}"
         )
     if cfg.regression_target:
         return

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..tasks.sequence_tagging import SequenceTaggingTask
-from .training import Result
+from .training import Result, task_name
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,9 @@ class SequenceTaggingCriterion(FairseqCriterion):
 
     def __init__(self, cfg: SequenceTaggingCriterionConfig, task: FairseqTask) -> None:
         if not isinstance(task, SequenceTaggingTask):
-            name = getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
             raise UsageError(
                 f"--criterion sequence_tagging and rdrop_sequence_tagging need --task "
-                f"sequence_tagging, got {name}"
+                f"sequence_tagging, got {task_name(task)}"
             )
         super().__init__(task)
         self.classification_head_name = cfg.classification_head_name

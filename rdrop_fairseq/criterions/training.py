@@ -3,6 +3,7 @@
 from typing import Any
 
 from fairseq.criterions import FairseqCriterion
+from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from ..dropout import require_active_dropout
@@ -10,6 +11,18 @@ from .flags import RDropFlags, check_flags
 from .interval import RDropInterval
 
 Result = tuple[Tensor, int, dict[str, Any]]
+
+
+def task_name(task: FairseqTask) -> str:
+    """What --task calls ``task``."""
+    return getattr(getattr(task, "cfg", None), "_name", None) or type(task).__name__
+
+
+def criterion_for(task: FairseqTask) -> str:
+    """Which of the criteria for labels ``task`` needs, or rdrop."""
+    if hasattr(task, "ignore_index"):
+        return "rdrop_sequence_tagging"
+    return "rdrop_sentence_prediction" if hasattr(task, "label_dictionary") else "rdrop"
 
 
 class RDropTraining(FairseqCriterion):

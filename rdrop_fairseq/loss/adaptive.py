@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.linalg import vecdot
 from torch.utils.checkpoint import checkpoint
 
+from .compiled import on_cpu
 from .fused import (
     CHUNK_ELSEWHERE,
     CHUNK_ON_CPU,
@@ -122,7 +123,7 @@ def fused_adaptive_rdrop_loss(
         return RDropLoss(nothing, nothing.detach(), nothing.detach(), None)
     chunk_rows = settings.chunk_rows
     if chunk_rows is None:
-        budget = CHUNK_ON_CPU if features.device.type == "cpu" else CHUNK_ELSEWHERE
+        budget = CHUNK_ON_CPU if on_cpu(features) else CHUNK_ELSEWHERE
         # "target" gives a tail its own targets only
         width = layers.cutoffs[-1] if kl == "exact" else layers.cutoffs[0]
         chunk_rows = max(1, budget // (settings.passes * width))
