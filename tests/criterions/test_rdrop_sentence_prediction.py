@@ -101,6 +101,17 @@ def assert_same_grads(model, ours):
         torch.testing.assert_close(ours[name], grad, rtol=1e-4, atol=1e-6 * scale, msg=name)
 
 
+def papers_terms(of_pass, target):
+    """Distributions, their summed CE, and the pair-mean of their symmetric KL."""
+    distributions = [torch.distributions.Categorical(logits=logits) for logits in of_pass]
+    ce = -sum(d.log_prob(target).sum() for d in distributions)
+    kl_of = torch.distributions.kl_divergence
+    kl = [
+        (kl_of(p, q) + kl_of(q, p)).sum() / 2 for p, q in itertools.combinations(distributions, 2)
+    ]
+    return distributions, ce, sum(kl) / len(kl)
+
+
 def logged_metrics(criterion, *logging_outputs):
     with metrics.aggregate(new_root=True) as aggregated:
         criterion.reduce_metrics(list(logging_outputs))
@@ -116,13 +127,7 @@ def test_classification_is_the_papers_sum(built, passes, impl) -> None:
 
     _, of_pass = outputs_of_passes(model, passes)
     target = model.sample["target"].view(-1)
-    distributions = [torch.distributions.Categorical(logits=logits) for logits in of_pass]
-    ce = -sum(d.log_prob(target).sum() for d in distributions)
-    kl_of = torch.distributions.kl_divergence
-    kl = [
-        (kl_of(p, q) + kl_of(q, p)).sum() / 2 for p, q in itertools.combinations(distributions, 2)
-    ]
-    kl = sum(kl) / len(kl)
+    distributions, ce, kl = papers_terms(of_pass, target)
     (ce + 0.7 * kl).backward()
 
     assert ours.sample_size == 8

@@ -1,6 +1,5 @@
 """--criterion rdrop_sequence_tagging, against float64 sums and the plain criterion."""
 
-import itertools
 import json
 import math
 
@@ -10,8 +9,8 @@ import torch
 from rdrop_fairseq.errors import UsageError
 
 from ..conftest import ROBERTA, USER_DIR, run, saved_parameters
-from .test_rdrop_sentence_prediction import assert_same_grads, step
-from .test_sequence_tagging import built, logged_metrics  # noqa: F401  (a fixture)
+from .test_rdrop_sentence_prediction import assert_same_grads, logged_metrics, papers_terms, step
+from .test_sequence_tagging import built  # noqa: F401  (a fixture)
 
 RDROP = "rdrop_sequence_tagging"
 
@@ -32,13 +31,7 @@ def test_it_is_the_papers_sum_over_the_words(built, passes, impl) -> None:  # no
     is_word = sample["target"].ne(task.ignore_index)
     target = sample["target"][is_word]
     of_pass = logits.double().unflatten(0, (passes, -1))[:, is_word]
-    distributions = [torch.distributions.Categorical(logits=logits) for logits in of_pass]
-    ce = -sum(d.log_prob(target).sum() for d in distributions)
-    kl_of = torch.distributions.kl_divergence
-    kl = [
-        (kl_of(p, q) + kl_of(q, p)).sum() / 2 for p, q in itertools.combinations(distributions, 2)
-    ]
-    kl = sum(kl) / len(kl)
+    _, ce, kl = papers_terms(of_pass, target)
     (ce + 0.7 * kl).backward()
 
     assert ours.sample_size == len(target)

@@ -20,6 +20,7 @@ from rdrop_fairseq.criterions.sequence_tagging import (
 from rdrop_fairseq.errors import UsageError
 
 from ..conftest import ROBERTA, configuration
+from .test_rdrop_sentence_prediction import logged_metrics
 
 
 @pytest.fixture
@@ -39,12 +40,6 @@ def built(tagged):
         return task, model, task.build_criterion(cfg.criterion), sample
 
     return built
-
-
-def logged_metrics(criterion, *logging_outputs):
-    with metrics.aggregate(new_root=True) as aggregated:
-        criterion.reduce_metrics(list(logging_outputs))
-    return aggregated.get_smoothed_values()
 
 
 def test_the_loss_is_that_of_the_words(built) -> None:

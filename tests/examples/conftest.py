@@ -104,6 +104,27 @@ def roberta(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def on_tiny_roberta(roberta: Path, tmp_path: Path) -> Callable[[Path], Callable[..., Any]]:
+    """on_tiny_roberta(folder)("prepare", "RTE", ...): run a script of the folder."""
+
+    def on_tiny_roberta(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+        def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
+            env = {
+                "ROBERTA_PATH": str(roberta / "model.pt"),
+                "GPT2_BPE": str(roberta / "bpe"),
+                "OUT": str(tmp_path / "out"),
+                "CPU": "1",
+                "WORKERS": "1",
+                **settings,
+            }
+            return run(["bash", folder / f"{script}.sh", *arguments], check=check, env=env)
+
+        return recipe
+
+    return on_tiny_roberta
+
+
 def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """script("train", UPDATES=2, ...): a recipe's script with these settings."""
 

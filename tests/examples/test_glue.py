@@ -90,21 +90,10 @@ def glue_files(folder: Path, name: str, rows: int = 12) -> Path:
 
 
 @pytest.fixture
-def recipe(roberta, tmp_path):
+def recipe(on_tiny_roberta):
     """recipe("prepare", "RTE", ...): run a script of the recipe on the tiny RoBERTa."""
 
-    def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
-        env = {
-            "ROBERTA_PATH": str(roberta / "model.pt"),
-            "GPT2_BPE": str(roberta / "bpe"),
-            "OUT": str(tmp_path / "out"),
-            "CPU": "1",
-            "WORKERS": "1",
-            **settings,
-        }
-        return run(["bash", GLUE / f"{script}.sh", *arguments], check=check, env=env)
-
-    return recipe
+    return on_tiny_roberta(GLUE)
 
 
 def prepared(recipe, tmp_path, name, **settings) -> Path:

@@ -49,21 +49,10 @@ def columns(tmp_path):
 
 
 @pytest.fixture
-def recipe(roberta, tmp_path):
+def recipe(on_tiny_roberta):
     """recipe("prepare", "mine", ...): run a script of the recipe on the tiny RoBERTa."""
 
-    def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
-        env = {
-            "ROBERTA_PATH": str(roberta / "model.pt"),
-            "GPT2_BPE": str(roberta / "bpe"),
-            "OUT": str(tmp_path / "out"),
-            "CPU": "1",
-            "WORKERS": "1",
-            **settings,
-        }
-        return run(["bash", NER / f"{script}.sh", *arguments], check=check, env=env)
-
-    return recipe
+    return on_tiny_roberta(NER)
 
 
 @pytest.fixture
