@@ -204,7 +204,9 @@ def test_trains_validates_as_the_plain_criterion_and_resumes(folders, tmp_path, 
     ends = [torch.load(folder / "checkpoint_last.pt")["model"] for folder in (whole, rest)]
     assert ends[0].keys() == ends[1].keys()
     for name, parameter in ends[0].items():
-        assert torch.equal(parameter, ends[1][name]), name
+        # bit by bit: fairseq's dynamic convolution has a parameter that it neither sets nor uses,
+        # and a NaN in it is not equal to itself
+        assert parameter.numpy().tobytes() == ends[1][name].numpy().tobytes(), name
 
 
 def listed() -> str:
