@@ -87,7 +87,7 @@ def wnut17(address: str = WNUT) -> dict[str, bytes]:
                 download(address + name, file)
             except InputError as error:
                 raise InputError(
-                    f"cannot download {address}{name} ({error}): fetch the three files of "
+                    f"cannot download {error}; otherwise fetch the three files of "
                     "leondz/emerging_entities_17 elsewhere and set CONLL_DIR to their folder"
                 ) from None
             files[split] = file.read_bytes()
