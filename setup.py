@@ -50,6 +50,7 @@ setup(
         ],
         "test": [
             "build",
+            "cloudpickle",
             "hypothesis",
             "mypy",
             "pytest",

@@ -7,13 +7,16 @@ them depend on the batch alone.
 
 import copy
 import json
+import multiprocessing
 import os
+import pickle
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import cloudpickle
 import pytest
 import torch
 import torch._dynamo  # DDP imports it: here once, for all processes that are forked
@@ -25,6 +28,9 @@ from torch.nn.parallel import DistributedDataParallel
 import rdrop_fairseq  # noqa: F401  (registers the criterion)
 
 from .conftest import ARCHS, PAIR, ROBERTA, ROOT, run
+
+# what the ranks of test_torch_ddp are forked from has imported all that they need
+multiprocessing.set_forkserver_preload([__name__])
 
 UPDATES = 10
 MAX_TOKENS = 2200
@@ -205,14 +211,16 @@ def train_alone(model, criterion, batches) -> list[dict[str, torch.Tensor]]:
     return updates
 
 
-def train_on_rank(rank, folder, model, criterion, batches, find_unused) -> None:
+def train_on_rank(rank, folder, pickled, find_unused) -> None:
     """One of two processes that do the same: leaves its gradients, or its error, in a file.
 
-    It ends without the destructors of torch's process group, which can wait for ever: they
-    join a thread that waits for the GIL, which they hold.
+    Neither is forked from the test: torch's builds for GPUs refuse a backward in what is forked
+    after one. It ends without the destructors of torch's process group, which can wait for ever:
+    they join a thread that waits for the GIL, which they hold.
     """
-    torch.set_num_threads(1)  # those of OpenMP do not survive a fork
+    torch.set_num_threads(1)
     try:
+        model, criterion, batches = pickle.loads(pickled)
         dist.init_process_group(
             "gloo", f"file://{folder}/meeting", timedelta(seconds=60), world_size=2, rank=rank
         )
@@ -257,8 +265,12 @@ def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
     criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
 
     def train_on_two(criterion) -> list:
-        start = (tmp_path, built.model, criterion, batches, find_unused)
-        start_processes(train_on_rank, start, nprocs=2, start_method="fork")
+        # not by pickle: fairseq's configurations hold enums that have no name to be found by;
+        # without the task, whose data are being read
+        criterion.task = None
+        pickled = cloudpickle.dumps((built.model, criterion, batches))
+        start = (tmp_path, pickled, find_unused)
+        start_processes(train_on_rank, start, nprocs=2, start_method="forkserver")
         (tmp_path / "meeting").unlink()
         return [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
