@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,13 @@ hypothesis.settings.register_profile(
     "fuzz", max_examples=150, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("suite")
+
+# PyTorch's cache of compiled code does not tell apart what ATEN_CPU_CAPABILITY asks for: code of
+# AVX2 that is taken for AVX-512 writes beyond its arrays
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(
+    tempfile.gettempdir(),
+    f"rdrop-inductor-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}",
+)
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "scripts" / "quickstart_data"

@@ -42,7 +42,7 @@ each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def needs_inductor() -> None:
-    """Skip where it does not work: no g++, or ATEN_CPU_CAPABILITY=default, for which it fails."""
+    """Skip where it does not work: there is no g++, for example."""
     missing = compiled.missing_compiler(torch.device("cpu"))
     if missing is not None:
         pytest.skip(missing)
