@@ -135,7 +135,10 @@ def events(path: Path) -> Iterator[Event]:
 
 
 def read_tensorboard(folder: Path) -> Iterator[Record]:
-    """Records in the order of time; each process has one file for each split, in its folder."""
+    """Records, process by process in the order of time.
+
+    Each process has one file for each split, in the split's folder.
+    """
     files = list(folder.rglob("events.out.tfevents.*"))
     runs = sorted({str(file.parent.parent) for file in files})
     if len(runs) > 1:
@@ -157,7 +160,8 @@ def read_tensorboard(folder: Path) -> Iterator[Record]:
                     values[value.tag] = value.simple_value
                     times[event.step] = event.wall_time
         records += [Record(split, steps[step], process, None, times[step]) for step in steps]
-    yield from sorted(records, key=lambda record: record.time)
+    # a clock that was set back in between does not mix the processes
+    yield from sorted(records, key=lambda record: (record.process, record.time))
 
 
 def assembled(name: str, records: Iterator[Record]) -> Run:

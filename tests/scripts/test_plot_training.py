@@ -13,6 +13,7 @@ import matplotlib.image
 import numpy
 import pytest
 from plot_training import draw  # scripts/plot_training.py
+from tensorboardX import SummaryWriter
 
 from ..conftest import ROOT, run, train
 
@@ -140,6 +141,20 @@ def test_processes_that_count_from_0(tmp_path, read_run, start) -> None:
     log.write_text("".join(start + "".join(LINE.format(*p) for p in part) for part in parts))
     curve = read_run(log, "").curves["train_inner", "loss"]
     assert curve.tolist() == [[10, 60, 9], [20, 180 + 130 + 140, 4]]
+
+
+def test_tensorboard_of_a_clock_that_was_set_back(tmp_path, read_run) -> None:
+    """As the clock of a virtual machine is that was stopped for a while."""
+    for suffix, updates, clock in ((".1", (2, 4, 6, 8), 1000), (".2", (6, 8, 10), 997)):
+        writer = SummaryWriter(str(tmp_path / "train_inner"), filename_suffix=suffix)
+        for update in updates:
+            writer.add_scalar("loss", 10 * clock + update, update, walltime=clock + update)
+            writer.add_scalar("wall", update, update, walltime=clock + update)
+        writer.close()
+    curve = read_run(tmp_path, "").curves["train_inner", "loss"]
+    assert curve[:, [0, 2]].tolist() == [[n, 10000 + n] for n in (2, 4)] + [
+        [n, 9970 + n] for n in (6, 8, 10)
+    ]
 
 
 def test_a_second_process_that_took_longer(tmp_path, read_run) -> None:
