@@ -70,21 +70,25 @@ def _place(path: str, module: nn.Module) -> str:
     return "other"
 
 
-def require_active_dropout(model: nn.Module) -> str:
+def require_active_dropout(model: nn.Module, part: str = "") -> str:
     """A sentence that says how much active dropout ``model`` has, and where.
+
+    Args:
+        part: only that in the submodule of this name, of which the sentence says so.
 
     Raises:
         UsageError: none is active, so that R-Drop's passes would be the same.
     """
-    rates = defaultdict(list)
+    rates, prefix = defaultdict(list), f"{part}." if part else ""
     for dropout in find_dropout(model):
-        if dropout.active:
+        if dropout.active and dropout.path.startswith(prefix):
             rates[dropout.place].append(dropout.rate)
     if not rates:
         raise UsageError(
-            "R-Drop compares passes that differ by dropout, but this model has no active dropout: "
-            "set a rate > 0 with --dropout, --attention-dropout or --activation-dropout (0.1 to "
-            "0.3 are usual), or give --rdrop-alpha 0. Dropout that is not a module is not seen"
+            f"R-Drop compares passes that differ by dropout, but this {part or 'model'} has no "
+            "active dropout: set a rate > 0 with --dropout, --attention-dropout or "
+            "--activation-dropout (0.1 to 0.3 are usual), or give --rdrop-alpha 0. Dropout that is "
+            "not a module is not seen"
         )
     places = ", ".join(
         f"{place} {len(found)} at {'/'.join(f'{rate:g}' for rate in sorted(set(found)))}"

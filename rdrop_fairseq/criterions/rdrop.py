@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.models.nat import FairseqNATModel
 from fairseq.tasks import FairseqTask
@@ -20,6 +22,7 @@ from ..batch import repeat_batch, tiled
 from ..errors import UsageError
 from ..loss import linear_rdrop_loss, rdrop_loss
 from ..loss.compiled import missing_compiler
+from .encoder_once import encoder_once, repeat_target_side, require_repeatable_encoder
 from .flags import RDropFlags
 from .interval import log_rdrop_updates
 from .model import (
@@ -35,6 +38,8 @@ from .training import RDropTraining, Result, criterion_for, task_name
 
 logger = logging.getLogger(__name__)
 
+ENCODER = ChoiceEnum(["twice", "once"])
+
 
 @dataclass
 class RDropCriterionConfig(RDropFlags, LabelSmoothedCrossEntropyCriterionConfig):
@@ -43,6 +48,14 @@ class RDropCriterionConfig(RDropFlags, LabelSmoothedCrossEntropyCriterionConfig)
         metadata={
             "help": "compile the loss with torch.compile, which needs a C++ compiler on a CPU, "
             "triton on a GPU, and some seconds in the first update; default off"
+        },
+    )
+    rdrop_encoder: ENCODER = field(  # type: ignore[valid-type]
+        default="twice",
+        metadata={
+            "help": "twice: every pass goes through encoder and decoder, as in the paper; once: "
+            "the encoder runs once, and the passes go through the decoder only, whose dropout "
+            "alone then makes them differ. Costs less, most where sources are long; default twice"
         },
     )
 
@@ -66,6 +79,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         rdrop_interval: int = RDropFlags.rdrop_interval,
         rdrop_impl: str = RDropFlags.rdrop_impl,
         rdrop_compile: bool = RDropCriterionConfig.rdrop_compile,
+        rdrop_encoder: str = RDropCriterionConfig.rdrop_encoder,
     ) -> None:
         _check_task(task)
         if not 0 <= label_smoothing < 1:
@@ -80,18 +94,28 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_up(rdrop_alpha, rdrop_passes, rdrop_interval, rdrop_impl)
         self.rdrop_compile = rdrop_compile
+        self.rdrop_encoder = str(rdrop_encoder)
 
     def forward_passes(self, model: nn.Module, sample: dict[str, Any], reduce: bool) -> Result:
         _check_batch(sample, self.task)
         passes, target = self.rdrop_passes, sample["target"]
-        interleave = needs_sorted_lengths(model)
-        net_input = repeat_batch(sample["net_input"], passes, target.size(0), interleave=interleave)
-        impl, _ = choose_impl(model, self.rdrop_impl)
-        if impl == "linear":
-            output = model(**net_input, features_only=True)[0]
+        net_input, batch_size = sample["net_input"], target.size(0)
+        runs: AbstractContextManager[None]
+        if self.rdrop_encoder == "once":
+            interleave = True
+            net_input = repeat_target_side(net_input, passes, batch_size)
+            runs = encoder_once(model, passes)
         else:
-            output = logits_of(model, model(**net_input))
-            require_one_distribution_a_token(output, target, passes, model)
+            interleave = needs_sorted_lengths(model)
+            net_input = repeat_batch(net_input, passes, batch_size, interleave=interleave)
+            runs = nullcontext()
+        impl, _ = choose_impl(model, self.rdrop_impl)
+        with runs:
+            if impl == "linear":
+                output = model(**net_input, features_only=True)[0]
+            else:
+                output = logits_of(model, model(**net_input))
+                require_one_distribution_a_token(output, target, passes, model)
         if interleave:
             output = tiled(output, passes)
 
@@ -154,6 +178,10 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
                 "has an adaptive softmax (--adaptive-softmax-cutoff): use --criterion "
                 "rdrop_adaptive_loss with --ddp-backend legacy_ddp"
             )
+        part = ""
+        if self.rdrop_encoder == "once":
+            require_repeatable_encoder(model)
+            part = "decoder"
         impl, reason = choose_impl(model, self.rdrop_impl)
         compiled = ""
         if self.rdrop_compile:
@@ -163,7 +191,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
                     f"--rdrop-compile: {missing}. Mend that, or leave --rdrop-compile out"
                 )
             compiled = ", compiled"
-        logger.info(f"{self.described(model)}; impl {impl}{compiled} ({reason})")
+        logger.info(f"{self.described(unwrapped(model), part)}; impl {impl}{compiled} ({reason})")
         if self.rdrop_impl == "linear":
             # it can be had. When fairseq looks for a NaN, it hooks into every module, and the
             # loss must not refuse that step

@@ -79,15 +79,19 @@ class RDropTraining(FairseqCriterion):
         """Before the first training step: can R-Drop do anything for this model?"""
         raise NotImplementedError
 
-    def described(self, model: nn.Module) -> str:
+    def described(self, model: nn.Module, part: str = "") -> str:
         """What R-Drop is about to do with ``model``, for the log.
 
+        Args:
+            part: the name of the submodule that all passes go through, of all if empty.
+
         Raises:
-            UsageError: there is a KL term but no active dropout.
+            UsageError: there is a KL term but no active dropout in ``part``.
         """
-        message = f"R-Drop: {self.rdrop_passes} passes, alpha {self.rdrop_alpha:g}"
+        through = f" through the {part}" if part else ""
+        message = f"R-Drop: {self.rdrop_passes} passes{through}, alpha {self.rdrop_alpha:g}"
         if self.rdrop_interval.every > 1:
             message += f", in one update of every {self.rdrop_interval.every}"
         if self.rdrop_alpha > 0:
-            message += f", {require_active_dropout(model)}"
+            message += f", {require_active_dropout(model, part)}"
         return message
