@@ -5,6 +5,7 @@
     python scripts/benchmark.py --loss                            the loss alone, over N and V
     python scripts/benchmark.py --floor                           the loss and the least it can cost
     python scripts/benchmark.py --adaptive --batch 2 --tokens 64  an adaptive softmax, V = 268k
+    python scripts/benchmark.py --encoder                         the encoder twice or once
     python scripts/benchmark.py --all --device cuda --dtype float16 --batch 128 --csv gpu.csv
 
 Every measurement is a process of its own, and the variants take turns, so that what slows
@@ -31,6 +32,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 STEP_VARIANTS = {
     "plain CE, batch": "fairseq's label_smoothed_cross_entropy on the batch",
@@ -68,6 +70,39 @@ ADAPTIVE_VARIANTS = {
     "ours, exact eager": "--rdrop-adaptive-kl exact --rdrop-impl eager",
     "body only": "the doubled batch through all but head and tails, no loss",
 }
+ENCODER_VARIANTS = {
+    "plain": "fairseq's label_smoothed_cross_entropy",
+    "fairseq R-Drop": "fairseq's label_smoothed_cross_entropy_with_rdrop",
+    "ours, twice": "--criterion rdrop",
+    "ours, once": "--rdrop-encoder once",
+    "ours, once, 3 passes": "--rdrop-encoder once --rdrop-passes 3",
+    "ours, once, 4 passes": "--rdrop-encoder once --rdrop-passes 4",
+}
+
+
+class Shape(NamedTuple):
+    """A model and its batch, for --encoder."""
+
+    name: str
+    arch: str
+    vocab: int
+    layers: list[str]  # flags
+    batch: int
+    source_tokens: int
+    tokens: int
+
+
+SHAPES = [
+    Shape("translation, 6 + 6 layers", "transformer_wmt_en_de", 32000, [], 24, 32, 32),
+    Shape(
+        "translation, 12 + 2 layers",
+        "transformer_wmt_en_de",
+        32000,
+        ["--encoder-layers", "12", "--decoder-layers", "2"],
+        *(24, 32, 32),
+    ),
+    Shape("summaries, BART base", "bart_base", 51201, [], 4, 512, 64),
+]
 FLOOR_SIZE = (1024, 32000)
 # what --all measures, each with the settings of rdrop_fairseq/loss/README.md
 TABLES = [
@@ -76,6 +111,7 @@ TABLES = [
     ["--loss", "--processes", "1", "--steps", "3"],
     ["--floor"],
     ["--adaptive", "--batch", "2", "--tokens", "64", "--processes", "1", "--steps", "3"],
+    ["--encoder"],
 ]
 LOSS_SIZES = [(256, 32000), (1024, 32000), (2048, 32000), (1024, 10000)]
 CSV_COLUMNS = (
@@ -93,6 +129,7 @@ def arguments() -> argparse.Namespace:
     add("--loss", action="store_true", help="measure the loss alone, over N and V")
     add("--floor", action="store_true", help="measure the loss beside what it cannot do without")
     add("--adaptive", action="store_true", help="measure a language model's adaptive softmax")
+    add("--encoder", action="store_true", help="measure --rdrop-encoder for three models")
     add("--all", action="store_true", help="all tables, one after the other, with the other flags")
     add(
         "--arch",
@@ -116,6 +153,9 @@ def arguments() -> argparse.Namespace:
         arch, vocab = "transformer_lm_wiki103", 267744
     args.arch, args.vocab = args.arch or arch, args.vocab or vocab
     args.threads = args.threads or (1 if args.floor else 2)
+    args.layers, args.source_tokens = [], args.tokens
+    if args.encoder:
+        vars(args).update(SHAPES[args.size[0]]._asdict())
     return args
 
 
@@ -147,22 +187,28 @@ def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     from fairseq.criterions import CRITERION_REGISTRY
     from fairseq.data import Dictionary
 
-    task, model = task_and_model(args, "translation", "--share-all-embeddings", "--dropout", "0.3")
-    pad = task.target_dictionary.pad()
-    tokens = torch.randint(len(Dictionary()), args.vocab, (2, args.batch, args.tokens))
-    lengths = torch.randint(args.tokens * 6 // 10, args.tokens + 1, (2, args.batch))
-    lengths[:, 0] = args.tokens
-    tokens[torch.arange(args.tokens) >= lengths.unsqueeze(-1)] = pad
-    source, target = tokens.to(args.device)
+    flags = ["--share-all-embeddings", "--dropout", "0.3", *args.layers]
+    task, model = task_and_model(args, "translation", *flags)
+
+    def random_tokens(most: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens [batch, most] and lengths [batch], from 60% of ``most``."""
+        tokens = torch.randint(len(Dictionary()), args.vocab, (args.batch, most))
+        lengths = torch.randint(most * 6 // 10, most + 1, (args.batch,))
+        lengths[0] = most
+        tokens[torch.arange(most) >= lengths.unsqueeze(-1)] = task.target_dictionary.pad()
+        return tokens.to(args.device), lengths.to(args.device)
+
+    source, source_lengths = random_tokens(args.source_tokens)
+    target, target_lengths = random_tokens(args.tokens)
     net_input = {
         "src_tokens": source,
-        "src_lengths": lengths[0].to(args.device),
+        "src_lengths": source_lengths,
         "prev_output_tokens": target.roll(1, 1),
     }
     sample = {
         "net_input": net_input,
         "target": target,
-        "ntokens": int(lengths[1].sum()),
+        "ntokens": int(target_lengths.sum()),
         "nsentences": args.batch,
     }
     twice = {
@@ -185,6 +231,10 @@ def model_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
             measured = criterion("label_smoothed_cross_entropy")
         elif variant == "fairseq R-Drop":
             measured = criterion("label_smoothed_cross_entropy_with_rdrop", rdrop_alpha=5)
+        elif args.encoder:
+            _, encoder, *passes = variant.split(", ")
+            settings = {"rdrop_passes": int(passes[0].split()[0])} if passes else {}
+            measured = criterion("rdrop", rdrop_alpha=5, rdrop_encoder=encoder, **settings)
         else:
             _, impl, *compiled = variant.split(", ")
             measured = criterion(
@@ -405,6 +455,16 @@ def main() -> None:
         for (variant, size), (seconds, peak) in results.items():
             ratios = [f"{seconds / results[other, size][0]:.2f}" for other in others]
             print(f"| {' | '.join([variant, f'{seconds:.3f}', *ratios, f'{peak:.0f}'])} |")
+    elif args.encoder:
+        results = measured(ENCODER_VARIANTS, [(number, 0) for number in range(len(SHAPES))])
+        print("| model | batch | variant | s/step | of plain | peak MiB |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for (variant, size), (seconds, peak) in results.items():
+            shape = SHAPES[size[0]]
+            ratio = seconds / results["plain", size][0]
+            batch = f"{shape.batch} x {shape.source_tokens} to {shape.tokens}"
+            cells = [shape.name, batch, variant, f"{seconds:.2f}", f"{ratio:.2f}", f"{peak:.0f}"]
+            print(f"| {' | '.join(cells)} |")
     elif args.loss:
         results = measured(LOSS_VARIANTS, LOSS_SIZES)
         print("| N | V | variant | seconds | of fairseq's | peak MiB |")
@@ -444,6 +504,10 @@ def main() -> None:
             if not (args.floor or args.loss):
                 table = ["step", args.arch]
             for (variant, size), (seconds, peak) in results.items():
+                if args.encoder:
+                    shape = SHAPES[size[0]]
+                    table = ["encoder", shape.name]
+                    size = (shape.batch * shape.tokens, shape.vocab)
                 row = [date.today(), device, args.threads, args.dtype, *versions, *table, *size]
                 writer.writerow([*row, variant, f"{seconds:.4f}", f"{peak:.0f}"])
 
