@@ -13,6 +13,7 @@ import pickle
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,11 +48,12 @@ launch_training "$@"
 """
 
 
-def training(data: Path, save_dir: Path, arch: str, impl: str) -> list:
+def training(data: Path, save_dir: Path, arch: str, impl: str, encoder: str = "twice") -> list:
     """What a recipe's train.sh gives to launch_training."""
     return [
         *(data / "bin", *PAIR, *MASKS_OF_BATCH, "--save-dir", save_dir),
         *("--arch", "transformer", *ARCHS[arch].split(), "--rdrop-impl", impl, "--seed", "1"),
+        *("--rdrop-encoder", encoder),
         *("--optimizer", "adam", "--lr", "0.005", "--max-update", UPDATES),
         *("--save-interval-updates", "4", "--no-epoch-checkpoints"),
         *("--num-workers", "0", "--log-format", "json", "--log-interval", "1"),
@@ -90,12 +92,12 @@ def assert_same_training(ours: SimpleNamespace, theirs: SimpleNamespace) -> None
 
 
 @pytest.fixture
-def one_process(data, tmp_path_factory) -> Callable[[str, str], SimpleNamespace]:
-    """The training by one process, given model and --rdrop-impl."""
+def one_process(data, tmp_path_factory) -> Callable[..., SimpleNamespace]:
+    """The training by one process, given model, --rdrop-impl and --rdrop-encoder."""
 
-    def train(arch: str, impl: str) -> SimpleNamespace:
+    def train(*model: str) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp("one")
-        return finished(launch(1, *training(data, folder, arch, impl)), folder)
+        return finished(launch(1, *training(data, folder, *model)), folder)
 
     return train
 
@@ -114,10 +116,11 @@ def test_shards_are_uneven(build) -> None:
     assert len(batches) < 2 * UPDATES  # so that the training meets one
 
 
-def test_no_c10d(data, one_process, tmp_path) -> None:
+@pytest.mark.parametrize("encoder", ["twice", "once"])
+def test_no_c10d(data, one_process, tmp_path, encoder) -> None:
     command = ["torchrun", "--nproc_per_node", "2", "--rdzv-backend", "c10d"]
     command += ["--rdzv-endpoint", "localhost:0", "--no-python", "fairseq-train"]
-    model = ("transformer", "auto")  # tied, hence linear
+    model = ("transformer", "auto", encoder)  # tied, hence linear
     command += [*training(data, tmp_path, *model), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
     command += ["--cpu", "--distributed-backend", "gloo", "--ddp-backend", "no_c10d"]
     command += ["--distributed-world-size", "2", "--distributed-init-method", "env://"]
@@ -250,19 +253,30 @@ def train_wrapped(rank, model, criterion, batches, find_unused) -> list[dict[str
 
 
 @pytest.mark.parametrize("find_unused", [False, True], ids=["", "find_unused_parameters"])
-@pytest.mark.parametrize("impl", ["linear", "logits", "eager"])
-@pytest.mark.parametrize("arch", ["transformer", "transformer-untied", "bart_base"])
-def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
+@pytest.mark.parametrize(
+    ("arch", "impl", "encoder"),
+    [
+        *product(
+            ["transformer", "transformer-untied", "bart_base"],
+            ["linear", "logits", "eager"],
+            ["twice"],
+        ),
+        ("transformer", "linear", "once"),
+        ("transformer-untied", "logits", "once"),
+    ],
+)
+def test_torch_ddp(build, batches, tmp_path, arch, impl, encoder, find_unused) -> None:
     """What --ddp-backend c10d, the default on GPUs, is: torch's DistributedDataParallel.
 
     Two ranks with other masks each and two batches an update, the first without
     synchronisation; the second update shows whether DDP has finished the first.
     """
     built = build(arch, "--dropout 0.3")
-    criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
+    settings = {"rdrop_alpha": 5, "rdrop_encoder": encoder}
+    criterion = built.criterion("rdrop", rdrop_impl=impl, **settings)
     alone = train_alone(copy.deepcopy(built.model), criterion, batches)
     # a criterion looks at the first model that it trains, wrapped or not
-    criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl=impl)
+    criterion = built.criterion("rdrop", rdrop_impl=impl, **settings)
 
     def train_on_two(criterion) -> list:
         # not by pickle: fairseq's configurations hold enums that have no name to be found by;
@@ -277,7 +291,7 @@ def test_torch_ddp(build, batches, tmp_path, arch, impl, find_unused) -> None:
     if (arch, impl, find_unused) == ("transformer-untied", "linear", True):
         for refused in train_on_two(criterion):
             assert re.match("UsageError.*--find-unused-parameters would take the output", refused)
-        criterion = built.criterion("rdrop", rdrop_alpha=5, rdrop_impl="auto")
+        criterion = built.criterion("rdrop", rdrop_impl="auto", **settings)
     ranks = train_on_two(criterion)
     assert [type(found) for found in ranks] == [list, list], ranks
     for rank0, rank1, expected in zip(*ranks, alone, strict=True):

@@ -195,10 +195,17 @@ def test_trains_validates_as_the_plain_criterion_and_resumes(folders, tmp_path, 
     assert "loss" in valid
     assert measured(logged(validated, "valid")[0]) == valid
 
+    assert_resumes(case, data, whole, rest, valid)
+
+
+def assert_resumes(
+    case: Case, data: Path, whole: Path, rest: Path, valid: dict[str, str], *flags: object
+) -> None:
+    """From the second update of ``whole``, to the same end."""
     (half,) = whole.glob("checkpoint_*_2.pt")
     rest.mkdir()
     shutil.copy(half, rest / "checkpoint_last.pt")
-    resumed = trained(case, data, rest)
+    resumed = trained(case, data, rest, *flags)
     assert "Loaded checkpoint" in resumed.stdout
     assert measured(logged(resumed, "valid")[-1]) == valid
     ends = [torch.load(folder / "checkpoint_last.pt")["model"] for folder in (whole, rest)]
@@ -207,6 +214,36 @@ def test_trains_validates_as_the_plain_criterion_and_resumes(folders, tmp_path, 
         # bit by bit: fairseq's dynamic convolution has a parameter that it neither sets nor uses,
         # and a NaN in it is not equal to itself
         assert parameter.numpy().tobytes() == ends[1][name].numpy().tobytes(), name
+
+
+def with_encoder() -> list[Case]:
+    """One case of each architecture of encoder and decoder."""
+    by_arch = {case.arch: case for case in reversed(CASES) if case.criterion == "rdrop"}
+    del by_arch["transformer_lm"], by_arch["roberta"]
+    return list(by_arch.values())
+
+
+@pytest.mark.parametrize("case", with_encoder(), ids=lambda case: case.arch)
+def test_encoder_once(folders, tmp_path, case) -> None:
+    """With other flags that decide what is passed on, and how often."""
+    data, whole, rest = folders[case.data], tmp_path / "whole", tmp_path / "rest"
+    flags = ["--rdrop-encoder", "once", "--rdrop-passes", "3"]
+    flags += ["--rdrop-interval", "2", "--update-freq", "2"]
+    result = trained(case, data, whole, *flags)
+    assert "R-Drop: 3 passes through the decoder, alpha 1, in one update of every 2, " in (
+        result.stdout
+    )
+    assert float(logged(result, "train")[-1]["train_rdrop_kl"]) > 0
+    valid = measured(logged(result, "valid")[-1])
+    assert_resumes(case, data, whole, rest, valid, *flags)
+
+
+@pytest.mark.parametrize("arch", ["transformer_lm", "roberta"])
+def test_no_encoder_to_run_once(folders, tmp_path, arch) -> None:
+    (case, *_) = [case for case in CASES if case.arch == arch and case.criterion == "rdrop"]
+    flags = ["--rdrop-encoder", "once", "--num-workers", "1"]
+    result = trained(case, folders[case.data], tmp_path, *flags, check=False)
+    assert_one_clear_error(result, "has no encoder and decoder: use --rdrop-encoder twice")
 
 
 def listed() -> str:
