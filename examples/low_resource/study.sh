@@ -14,7 +14,9 @@
 #                  needs baseline and $MAIN of the same seed, earlier in the list
 #   alphaA-everyK  R-Drop at every K-th update only (--rdrop-interval)
 #   alphaA-passesM R-Drop with M passes
-#   baseline-long, alphaA-long
+#   alphaA-once    the passes go through the decoder only (--rdrop-encoder once); also
+#                  alphaA-once-everyK and alphaA-once-passesM
+#   baseline-long, alphaA-long, alphaA-once-long and so on
 #                  the run of that setting and seed goes on until 2 x UPDATES (the baseline from
 #                  baseline-time if that is there); needs it earlier in the list
 #
@@ -41,16 +43,17 @@ no_arguments "$@"
 
 # read_setting NAME: sets the array variables to what train.sh is given for it
 read_setting() {
-  local flag number='[0-9]+(\.[0-9]+)?'
+  local flags number='[0-9]+(\.[0-9]+)?'
   if [[ $1 =~ ^baseline(-time|-long)?$ ]]; then
     variables=(CRITERION=baseline TRAIN_ARGS=)
-  elif [[ $1 =~ ^alpha($number)(-long|-(every|passes)([0-9]+))?$ ]]; then
-    case ${BASH_REMATCH[4]} in
-      every) flag="--rdrop-interval ${BASH_REMATCH[5]}" ;;
-      passes) flag="--rdrop-passes ${BASH_REMATCH[5]}" ;;
-      *) flag="" ;;
+  elif [[ $1 =~ ^alpha($number)(-once)?(-(every|passes)([0-9]+))?(-long)?$ ]]; then
+    flags=()
+    [[ -z ${BASH_REMATCH[3]} ]] || flags+=(--rdrop-encoder once)
+    case ${BASH_REMATCH[5]} in
+      every) flags+=(--rdrop-interval "${BASH_REMATCH[6]}") ;;
+      passes) flags+=(--rdrop-passes "${BASH_REMATCH[6]}") ;;
     esac
-    variables=(CRITERION=rdrop "ALPHA=${BASH_REMATCH[1]}" "TRAIN_ARGS=$flag")
+    variables=(CRITERION=rdrop "ALPHA=${BASH_REMATCH[1]}" "TRAIN_ARGS=${flags[*]}")
   else
     die "no such setting: $1; see --help"
   fi

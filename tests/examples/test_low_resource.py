@@ -254,18 +254,20 @@ def option(call: list[str], name: str) -> str | None:
 
 def test_study(fake) -> None:
     settings = "baseline:1 alpha5:1 baseline-time:1 alpha0.5:2 alpha5-every2:1 alpha5-passes3:1"
-    settings += " baseline:3"
+    settings += " alpha5-once-passes3:1 baseline:3"
     script("study", **fake.env, RUNS=settings, MAIN="alpha5", CRITERION="baseline")
     calls = fake.trainings()
-    names = ("--criterion", "--rdrop-alpha", "--rdrop-interval", "--rdrop-passes", "--seed")
+    names = ("--criterion", "--rdrop-alpha", "--rdrop-encoder", "--rdrop-interval")
+    names += ("--rdrop-passes", "--seed")
     assert [[option(call, name) for name in names] for call in calls] == [
-        ["label_smoothed_cross_entropy", None, None, None, "1"],
-        ["rdrop", "5", None, None, "1"],
-        ["label_smoothed_cross_entropy", None, None, None, "1"],
-        ["rdrop", "0.5", None, None, "2"],
-        ["rdrop", "5", "2", None, "1"],
-        ["rdrop", "5", None, "3", "1"],
-        ["label_smoothed_cross_entropy", None, None, None, "3"],
+        ["label_smoothed_cross_entropy", None, None, None, None, "1"],
+        ["rdrop", "5", None, None, None, "1"],
+        ["label_smoothed_cross_entropy", None, None, None, None, "1"],
+        ["rdrop", "0.5", None, None, None, "2"],
+        ["rdrop", "5", None, "2", None, "1"],
+        ["rdrop", "5", None, None, "3", "1"],
+        ["rdrop", "5", "once", None, "3", "1"],
+        ["label_smoothed_cross_entropy", None, None, None, None, "3"],
     ]
     # all have the README's model and schedule
     for call in calls:
@@ -288,7 +290,7 @@ def test_study(fake) -> None:
     }
     longer = round(200 * seconds["alpha5.1"] / seconds["baseline.1"])
     assert [option(call, "--max-update") for call in calls] == [
-        *("200", "200", str(longer), "200", "200", "200", "200")
+        *("200", "200", str(longer), "200", "200", "200", "200", "200")
     ]
     log = (runs / "baseline-time.1" / "train.log").read_text()
     assert log.startswith((runs / "baseline.1" / "train.log").read_text())
@@ -296,7 +298,7 @@ def test_study(fake) -> None:
 
     with (fake.out / "results.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert len(rows) == 14  # seven runs, best and last
+    assert len(rows) == 16  # eight runs, best and last
     of = {(row["setting"], row["checkpoint"]): row for row in rows if row["seed"] != "3"}
     main, plain = of["alpha5", "last"], of["baseline", "last"]
     assert float(main["BLEU"]) == 100
@@ -327,7 +329,7 @@ def test_study(fake) -> None:
 
     before = (fake.out / "results.tsv").read_text()
     script("study", **fake.env, RUNS=settings, MAIN="alpha5")
-    assert len(fake.trainings()) == 7  # nothing is done twice
+    assert len(fake.trainings()) == 8  # nothing is done twice
     assert (fake.out / "results.tsv").read_text() == before
 
 
