@@ -11,7 +11,7 @@
 #               default: the data set from Hugging Face
 #   BART_DIR    folder of the unpacked bart.large.tar.gz; its dict.txt is used
 #   GPT2_BPE    folder of encoder.json and vocab.bpe            default: $OUT/gpt2_bpe, downloaded
-#   MAX_TOKENS_OF_TEXT  longest document or summary, in tokens  default: 1024; SMALL: 64
+#   MAX_TOKENS_OF_TEXT  longest document or summary, in tokens  default: 1024; SMALL: 64, at most 256
 #   WORKERS     processes                                       default: one a core
 #   OUT         where to write                                  default: runs/$DATASET
 #   SMALL       1: for a small model trained from scratch on RAW_DIR: BPE (4,000 pieces) and
@@ -25,7 +25,7 @@ source "$here/settings.sh"
 RAW_DIR=${RAW_DIR:-}
 BART_DIR=${BART_DIR:-}
 GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
-MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$positions}
+MAX_TOKENS_OF_TEXT=${MAX_TOKENS_OF_TEXT:-$((SMALL ? 64 : positions))}
 WORKERS=${WORKERS:-$(nproc)}
 require_positive WORKERS
 [[ $MAX_TOKENS_OF_TEXT =~ ^[1-9][0-9]{0,3}$ && $MAX_TOKENS_OF_TEXT -ge 2 && $MAX_TOKENS_OF_TEXT -le $positions ]] ||

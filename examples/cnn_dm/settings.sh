@@ -13,4 +13,4 @@ if ((SMALL)); then
 else
   OUT=${OUT:-$root/runs/$DATASET}
 fi
-positions=$((SMALL ? 64 : 1024)) # of the model, for documents and summaries
+positions=$((SMALL ? 256 : 1024)) # of the model, for documents and summaries

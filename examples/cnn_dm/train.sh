@@ -8,6 +8,8 @@
 #   DATASET     cnn_dm or xsum                              default: cnn_dm
 #   CRITERION   rdrop or baseline                           default: rdrop
 #   ALPHA       weight of R-Drop's KL term                  default: 0.7 (the paper's)
+#   ENCODER     once: R-Drop's passes go through the decoder only (--rdrop-encoder), which on long
+#               documents takes little more time than no R-Drop      default: twice (the paper)
 #   BART_DIR    folder of the unpacked bart.large.tar.gz
 #   BART_PATH   BART's weights                              default: $BART_DIR/model.pt
 #   UPDATES     updates of training                         default: 20000; xsum: 15000
@@ -29,9 +31,11 @@ source "$here/settings.sh"
 source "$root/scripts/recipe/launch.sh"
 
 ALPHA=${ALPHA:-0.7}
+ENCODER=${ENCODER:-twice}
 SEED=${SEED:-1}
 SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
 require_decimal ALPHA
+require_choice ENCODER twice once
 [[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
 if ((SMALL)); then
   tokens=3072
@@ -64,6 +68,7 @@ require_positive UPDATES
 choose_update_freq "$tokens"
 
 loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
+[[ $ENCODER == twice ]] || loss+=(--rdrop-encoder "$ENCODER")
 [[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
 keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"

@@ -321,10 +321,11 @@ EXPECTED = {
             },
         ),
         (
-            {"DATASET": "xsum", "NGPU": "8", "ALPHA": "1"},
+            {"DATASET": "xsum", "NGPU": "8", "ALPHA": "1", "ENCODER": "once"},
             {
                 "--criterion": "rdrop",
                 "--rdrop-alpha": "1",
+                "--rdrop-encoder": "once",
                 "--update-freq": "4",
                 "--max-update": "15000",
                 "--total-num-update": "15000",
@@ -463,6 +464,7 @@ def test_wrong_pairs(raw, tmp_path, case, message) -> None:
         ("prepare", {"WORKERS": "x"}, "WORKERS must be a whole number of at least 1, got 'x'"),
         ("prepare", {"arguments": ["--small"]}, "takes no arguments, got --small; see --help"),
         ("train", {"CRITERION": "r3f"}, "CRITERION must be rdrop or baseline, got 'r3f'"),
+        ("train", {"ENCODER": "1"}, "ENCODER must be twice or once, got '1'"),
         ("train", {"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
         ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT"),
         ("evaluate", {}, "no such checkpoint: .*/rdrop/checkpoint_best.pt"),
