@@ -1,13 +1,12 @@
 """Draw the pictures of the READMEs from the tables beside them.
 
-    python examples/figures.py                all of them
-    python examples/figures.py glue/kl.png    one
+    python examples/figures.py                           all of them
+    python examples/figures.py low_resource/rdrop.png    one
 
 | picture | from | made by |
 | --- | --- | --- |
 | low_resource/rdrop.png | low_resource/curves.tsv | low_resource/curves.sh |
 | ../rdrop_fairseq/loss/cost.png | ../rdrop_fairseq/loss/cost.tsv | scripts/benchmark.py |
-| glue/kl.png | glue/kl.tsv | scripts/show_dropout.py |
 """
 
 import csv
@@ -104,34 +103,9 @@ def cost_of_loss() -> Figure:
     return figure
 
 
-def glue_kl() -> Figure:
-    """KL between two dropout passes and from a pass to the full model, before and after R-Drop."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    rows = table(HERE / "glue" / "kl.tsv")
-    for axes, column, title in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("between_passes", "pass_and_full_model"),
-        ("between two dropout passes", "dropout pass and full model"),
-        strict=True,
-    ):
-        for offset, (setting, name, color) in enumerate(
-            (("baseline", "baseline", PLAIN), ("rdrop-1", "R-Drop, alpha 1", RDROP))
-        ):
-            values = {r["seed"]: float(r[column]) for r in rows if r["setting"] == setting}
-            places = [index + 0.38 * offset for index in range(len(values))]
-            found = axes.bar(places, list(values.values()), width=0.36, color=color, label=name)
-            axes.bar_label(found, fmt="%.4f", fontsize=10)
-            axes.set_xticks([place - 0.19 for place in places], [f"seed {seed}" for seed in values])
-        axes.set_title(title)
-    figure.axes[0].set_ylabel("symmetric KL (nats)")
-    figure.axes[1].legend(frameon=False)
-    return figure
-
-
 PICTURES: dict[str, Callable[[], Figure]] = {
     "low_resource/rdrop.png": low_resource,
     "../rdrop_fairseq/loss/cost.png": cost_of_loss,
-    "glue/kl.png": glue_kl,
 }
 
 

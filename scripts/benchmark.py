@@ -109,7 +109,7 @@ TABLES = [
     [],
     ["--arch", "transformer_iwslt_de_en", "--vocab", "10000"],
     ["--loss", "--processes", "1", "--steps", "3"],
-    ["--floor"],
+    ["--floor", "--processes", "2", "--steps", "3"],
     ["--adaptive", "--batch", "2", "--tokens", "64", "--processes", "1", "--steps", "3"],
     ["--encoder"],
 ]

@@ -24,15 +24,6 @@ def test_cost() -> None:
         assert axes.yaxis_inverted()  # the first on top
 
 
-def test_glue_kl() -> None:
-    between, full = figures.glue_kl().axes
-    assert [bar.get_height() for bar in between.patches] == [
-        *(0.0281, 0.0289, 0.0279),
-        *(0.0283, 0.0244, 0.0283),
-    ]
-    assert [bar.get_height() for bar in full.patches][-1] == 0.0194
-
-
 def test_low_resource() -> None:
     perplexity, bleu, cost = figures.low_resource().axes
     rows = figures.table(ROOT / "examples/low_resource/curves.tsv")
