@@ -30,6 +30,7 @@ def prepare() -> None:
     block_repeated_ngrams()
     correlate_any_number_of_sentences()
     translate_from_pretrained_bart()
+    train_bart_with_all_keys()
     leave_the_fast_path()
     drop_copies_for_the_fast_path()
     refuse_the_optimizer_of_another_model()
@@ -271,6 +272,31 @@ def translate_from_pretrained_bart() -> None:
         initialise(self, args, *dictionaries, **kwargs)
 
     TranslationFromPretrainedBARTTask.__init__ = __init__
+
+
+def train_bart_with_all_keys() -> None:
+    """Let BART and mBART be trained with --eval-bleu.
+
+    A task that is to translate makes a generator with its model, and the generator sets BART's
+    attention to the encoder up for a beam, in which each sentence stands --beam times in a row:
+    the keys of the others are left out. The training that follows has no beam: it stops with a
+    RuntimeError, or, where the batch size is a multiple of the beam, takes for each sentence the
+    keys of the first of several. What is made with a model in training mode here searches
+    without that saving; fairseq-generate and fairseq-interactive have it as before. Needed until
+    fairseq sets it for the time of a search.
+    """
+    from fairseq.models.bart import BARTModel
+
+    set_beam_size = vars(BARTModel).get("set_beam_size")
+    if set_beam_size is None or hasattr(set_beam_size, "__wrapped__"):
+        return
+
+    @functools.wraps(set_beam_size)
+    def unless_training(self: BARTModel, beam: int) -> None:
+        if not self.training:
+            set_beam_size(self, beam)
+
+    BARTModel.set_beam_size = unless_training
 
 
 # what an encoder layer of fairseq 0.12.2 holds a second time, for torch's fast path

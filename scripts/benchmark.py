@@ -129,7 +129,11 @@ def arguments() -> argparse.Namespace:
     add("--loss", action="store_true", help="measure the loss alone, over N and V")
     add("--floor", action="store_true", help="measure the loss beside what it cannot do without")
     add("--adaptive", action="store_true", help="measure a language model's adaptive softmax")
-    add("--encoder", action="store_true", help="measure --rdrop-encoder for three models")
+    add(
+        "--encoder",
+        action="store_true",
+        help="measure --rdrop-encoder for three models, each with its batch",
+    )
     add("--all", action="store_true", help="all tables, one after the other, with the other flags")
     add(
         "--arch",

@@ -10,9 +10,25 @@ from typing import NamedTuple
 import numpy
 import pytest
 import torch
+from fairseq import tasks
+from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 
-from .conftest import ARCHS, PAIR, ROBERTA, ROOT, USER_DIR, run
+from rdrop_fairseq.batch import repeat_batch, tiled
+from rdrop_fairseq.criterions.model import logits_of
+from rdrop_fairseq.loss import reference_rdrop_loss
+
+from .conftest import (
+    ARCHS,
+    PAIR,
+    ROBERTA,
+    ROOT,
+    USER_DIR,
+    configuration,
+    run,
+    saved_parameters,
+)
+from .criterions.test_rdrop import assert_same_grads
 from .test_command_line import assert_one_clear_error, logged
 
 README = ROOT / "rdrop_fairseq" / "README.md"
@@ -236,6 +252,81 @@ def test_encoder_once(folders, tmp_path, case) -> None:
     assert float(logged(result, "train")[-1]["train_rdrop_kl"]) > 0
     valid = measured(logged(result, "valid")[-1])
     assert_resumes(case, data, whole, rest, valid, *flags)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in with_encoder() if "multi" not in case.arch],
+    ids=lambda case: case.arch,
+)
+def test_encoder_once_against_the_definition(folders, case) -> None:
+    """With dropout in the decoder alone, it is the whole model on [x1, x1, x2, x2]."""
+    command = [*of_task(case, folders[case.data])[:1], *case.flags.split(), "--dropout", "0.3"]
+    command += ["--arch", case.arch, *case.sizes.split(), "--optimizer", "adam", "--cpu"]
+    cfg = configuration(case.task, [str(part) for part in command])
+    task = tasks.setup_task(cfg.task)
+    task.load_dataset("valid")
+    batches = task.get_batch_iterator(task.dataset("valid"), max_tokens=1000)
+    sample = next(batches.next_epoch_itr(shuffle=False))
+    torch.manual_seed(0)
+    model = task.build_model(cfg.model).train()
+    model.encoder.eval()
+    settings = {"sentence_avg": False, "label_smoothing": 0.1, "rdrop_alpha": 5}
+    criterion = CRITERION_REGISTRY["rdrop"](task, rdrop_encoder="once", **settings)
+
+    rows = []
+    hook = model.encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len([*args, *kwargs.values()][0])),
+        with_kwargs=True,
+    )
+    torch.manual_seed(1)
+    loss, *_ = criterion(model, sample)
+    loss.backward()
+    hook.remove()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    assert rows == [len(sample["target"])]
+
+    model.zero_grad()
+    torch.manual_seed(1)
+    net_input = repeat_batch(sample["net_input"], 2, len(sample["target"]), interleave=True)
+    logits = logits_of(model, model(**net_input))
+    expected = reference_rdrop_loss(
+        tiled(logits, 2),
+        sample["target"],
+        alpha=5,
+        label_smoothing=0.1,
+        ignore_index=task.target_dictionary.pad(),
+    )
+    expected.objective.backward()
+    torch.testing.assert_close(loss, expected.objective, rtol=1e-5, atol=0)
+    assert_same_grads(
+        found, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("criterion", "flags"),
+    [
+        ("label_smoothed_cross_entropy", ""),
+        ("rdrop", ""),
+        ("rdrop", "--rdrop-encoder once"),
+    ],
+)
+def test_bart_that_is_validated_by_bleu(folders, tmp_path, criterion, flags) -> None:
+    """Translating twice leaves the training as it is: fairseq sets BART up for a beam."""
+    case = Case("translation", "bart_base", "linear", "bin", ES_EN, BART, criterion)
+    bleu = ["--eval-bleu", "--eval-bleu-args", '{"beam": 5, "min_len": 8, "max_len_b": 9}']
+    bleu += ["--eval-bleu-remove-bpe", "sentencepiece", "--eval-bleu-print-samples"]
+    ends = []
+    for more in ([], bleu):
+        folder = tmp_path / str(len(more))
+        # two beams of five sentences
+        result = trained(case, folders["bin"], folder, "--batch-size", "10", *flags.split(), *more)
+        ends.append(saved_parameters(folder))
+    assert len(logged(result, "valid")) == 2
+    assert result.stdout.count("example hypothesis") >= 2
+    for name, parameter in ends[0].items():
+        assert torch.equal(parameter, ends[1][name]), name
 
 
 @pytest.mark.parametrize("arch", ["transformer_lm", "roberta"])

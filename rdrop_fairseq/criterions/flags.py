@@ -22,7 +22,8 @@ class RDropFlags(FairseqDataclass):
     rdrop_passes: int = field(
         default=2,
         metadata={
-            "help": "how many times each example goes through the model, >= 2; default 2, as in "
+            "help": "how many times each example goes through the model (with --rdrop-encoder once "
+            "through the decoder), >= 2; default 2, as in "
             "the paper (its section 4.3 tries 3: little gain)"
         },
     )

@@ -109,7 +109,7 @@ def require_one_distribution_a_token(
 
 
 # whose gradient does not need what they made
-_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0")
+_FORGETFUL = ("MmBackward0", "AddmmBackward0", "AddBackward0", "CloneBackward0")
 
 
 def may_overwrite(logits: Tensor, model: nn.Module) -> bool:

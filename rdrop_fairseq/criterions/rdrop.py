@@ -104,7 +104,7 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
         if self.rdrop_encoder == "once":
             interleave = True
             net_input = repeat_target_side(net_input, passes, batch_size)
-            runs = encoder_once(model, passes)
+            runs = encoder_once(model, passes, batch_size)
         else:
             interleave = needs_sorted_lengths(model)
             net_input = repeat_batch(net_input, passes, batch_size, interleave=interleave)

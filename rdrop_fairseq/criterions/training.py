@@ -28,9 +28,9 @@ def criterion_for(task: FairseqTask) -> str:
 class RDropTraining(FairseqCriterion):
     """Stands before the criterion that it extends: ``class RDropX(RDropTraining, X)``.
 
-    In training the batch goes through the model ``rdrop_passes`` times in one forward. In
-    validation, and in the updates between those of ``rdrop_interval``, it *is* the criterion
-    that it extends, with a single pass, so that its numbers compare with a baseline's.
+    In training the batch goes through the model, or a part of it, ``rdrop_passes`` times in one
+    forward. In validation, and in the updates between those of ``rdrop_interval``, it *is* the
+    criterion that it extends, with a single pass, so that its numbers compare with a baseline's.
     What is logged in training is the mean over the passes.
     """
 

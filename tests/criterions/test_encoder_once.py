@@ -89,8 +89,6 @@ def test_without_dropout_in_the_encoder_it_is_twice(build, arch) -> None:
             module.p = 0.0
         if isinstance(module, torch.nn.LSTM):
             module.dropout = 0.0
-    if arch == "fconv":  # its encoder's dropout is no module
-        built.model.encoder.dropout = 0.0
     ours = once(built)
     built.model.zero_grad()
     torch.manual_seed(1)
@@ -119,15 +117,23 @@ def test_every_impl(build, impl, settings) -> None:
     "flags", ["--checkpoint-activations", "--encoder-layerdrop 0.5 --decoder-layerdrop 0.5"]
 )
 def test_wrapped_and_dropped_layers(build, flags) -> None:
-    """Checkpointed layers run again in the backward, when the attention has no passes any more."""
+    """Checkpointed layers run again in the backward, then with the keys of each pass."""
     built = build("transformer", f"{DROPOUT} {flags}")
+    rows = []
     for seed in range(3):  # of LayerDrop
-        ours, theirs = once(built, seed), by_hand(built, seed=seed)
+        projection = built.model.decoder.layers[0].encoder_attn.k_proj
+        hook = projection.register_forward_hook(lambda *call: rows.append(call[1][0].size(1)))
+        ours = once(built, seed)
+        hook.remove()
+        theirs = by_hand(built, seed=seed)
         torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-5, atol=0)
         assert_same_grads(ours.grads, theirs.grads)
+    size = len(built.sample["target"])
+    assert set(rows) == ({size, 2 * size} if "checkpoint" in flags else {size})
 
 
 def test_float16(build) -> None:
+    """Nothing is flushed to zero: the fused loss has the gradient of the definition."""
     needs.float16_on_the_cpu()
     built = build("transformer", DROPOUT)
     built.model.half()
@@ -165,8 +171,7 @@ def test_what_runs_once(build, passes) -> None:
             )
     once(built, rdrop_passes=passes)
     assert rows["encoder"] == [batch_size]
-    if hasattr(MultiheadAttention, "set_beam_size"):
-        assert rows["keys"] == rows["values"] == [batch_size] * len(attentions)
+    assert rows["keys"] == rows["values"] == [batch_size] * len(attentions)
     assert rows["queries"] == [passes * batch_size] * len(attentions)
     (output,) = read
     states = output["encoder_out"][0].unflatten(1, (batch_size, passes))
@@ -178,12 +183,21 @@ def test_what_runs_once(build, passes) -> None:
 def test_nothing_stays_behind(build, arch) -> None:
     """After a step, and after one that fails, the model is validated as ever."""
     built = build(arch, flags_of(arch))
+    for module in built.model.decoder.modules():  # as for a search
+        if isinstance(module, MultiheadAttention):
+            module.set_beam_size(3)
     untouched = copy.deepcopy(built.model)
     criterion = built.criterion("rdrop", rdrop_encoder="once")
     step(criterion, built.model, built.sample)
-    with contextlib.suppress(ZeroDivisionError), encoder_once(built.model, 2):
+    with contextlib.suppress(ZeroDivisionError), encoder_once(built.model, 2, 1):
         raise ZeroDivisionError
-    assert not any(module._forward_hooks for module in built.model.modules())
+    for module, before in zip(built.model.modules(), untouched.modules(), strict=True):
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert getattr(module, "beam_size", None) == getattr(before, "beam_size", None)
+    for module in (*built.model.modules(), *untouched.modules()):
+        if isinstance(module, MultiheadAttention):
+            module.set_beam_size(1)
     for model in (built.model, untouched):
         model.eval()
     with torch.no_grad():
@@ -250,5 +264,22 @@ def test_input_of_unknown_side(build) -> None:
     size = len(built.sample["target"])
     net_input = {**built.sample["net_input"], "speaker": torch.zeros(size), "scale": 2}
     built.sample = {**built.sample, "net_input": net_input}
-    with pytest.raises(UsageError, match="this task also gives speaker: use --rdrop-encoder twice"):
+    message = "this task gives src_tokens, src_lengths, prev_output_tokens, speaker: use"
+    with pytest.raises(UsageError, match=message):
         once(built)
+
+
+def test_keys_that_differ_between_the_passes(build) -> None:
+    """A decoder that does something random to the encoder's output has keys of its own a pass."""
+    built = build("transformer", DROPOUT)
+    decoder, noise = built.model.decoder, torch.nn.Dropout(0.5)
+
+    def forget_some(module, args, kwargs):
+        output = kwargs["encoder_out"]
+        noisy = {**output, "encoder_out": [noise(output["encoder_out"][0])]}
+        return args, {**kwargs, "encoder_out": noisy}
+
+    decoder.register_forward_pre_hook(forget_some, with_kwargs=True)
+    ours, theirs = once(built), by_hand(built)
+    torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-5, atol=0)
+    assert_same_grads(ours.grads, theirs.grads)

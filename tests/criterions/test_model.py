@@ -6,6 +6,7 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, FairseqEncoderDecoderModel
 from torch import nn
 
+from rdrop_fairseq.batch import tiled
 from rdrop_fairseq.criterions.model import choose_impl, logits_of, may_overwrite, unwrapped
 from rdrop_fairseq.errors import UsageError
 
@@ -114,6 +115,7 @@ def test_may_overwrite() -> None:
     assert may_overwrite(linear(x), linear)
     assert may_overwrite(nn.Linear(4, 5)(x), linear)
     assert may_overwrite(linear(x) + torch.randn(5, requires_grad=True), linear)
+    assert may_overwrite(tiled(linear(torch.cat([x, x])), 2), linear)
     assert not may_overwrite(linear(x).tanh(), linear)  # needs its result for its gradient
     assert not may_overwrite(linear(x).log_softmax(-1).view(6, 5), linear)
     assert not may_overwrite(x, linear)
