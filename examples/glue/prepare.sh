@@ -18,8 +18,8 @@
 #                  columns sentence, perhaps second sentence, label    default: none
 #   GPT2_BPE       folder with GPT-2's encoder.json and vocab.bpe, fetched if it lacks them
 #                                                default: $OUT/gpt2_bpe
-#   MAX_POSITIONS  tokens of the longest example kept whole: longer ones are counted here and
-#                  cut off by train.sh           default: 512, as RoBERTa
+#   MAX_POSITIONS  of the encoder: longer examples are counted here and cut off by train.sh
+#                                                default: 512, as RoBERTa
 #   WORKERS        processes                     default: 2
 #   OUT            where to write                default: runs/glue
 #   SMALL_DIR      what --small fetches          default: $OUT/small

@@ -19,7 +19,7 @@
 #   POOLER_DROPOUT before and inside the classifier                        default: 0
 #   MAX_SENTENCES  examples in a batch of one GPU                          default: 8, with --small BATCH
 #   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
-#   MAX_POSITIONS  longer examples are cut off                             default: 512
+#   MAX_POSITIONS  of the encoder: longer examples are cut off             default: 512
 #   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/recipe/launch.sh;
 #                  NGPU: 1

@@ -8,6 +8,7 @@ type that touch: `read` converts it if asked to.
 import gzip
 import re
 import sys
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,27 +25,36 @@ class Word(NamedTuple):
 def read(path: Path, iob1: bool = False) -> list[list[Word]]:
     """The sentences of a file, which may be packed (.gz); ``-DOCSTART-`` lines are left out.
 
+    Columns are separated by tabs if the first line has one, else by spaces.
+
     Raises:
         InputError: names file and line of what is not such a file.
     """
     sentences: list[list[Word]] = [[]]
-    columns_expected = None
+    columns_expected = separator = None
     before = "O"  # the tag of the word before, in this sentence
     for number, line in enumerate(_lines(path), 1):
-        columns = re.split("[ \t]+", line.strip(" \t\r")) if line.strip(" \t\r") else []
-        if not columns or columns[0] == "-DOCSTART-":
+        line = line.strip(" \t\r")
+        separator = separator or (line and (" *\t[\t ]*" if "\t" in line else " +"))
+        columns = re.split(separator, line) if line else []
+        if not columns or columns[0].startswith("-DOCSTART-"):
             before = "O"
             if sentences[-1]:
                 sentences.append([])
             continue
         where = f"{path}, line {number}"
+        if " " in columns[0]:
+            raise InputError(
+                f"{where}: {columns[0]!r} has a space in it: give each word a line and a tag of "
+                "its own"
+            )
         if len(columns) < 2:
-            raise InputError(f"{where}: expected a word and its tag, got only {line.strip()!r}")
+            raise InputError(f"{where}: expected a word and its tag, got only {line!r}")
         columns_expected = columns_expected or len(columns)
         if len(columns) != columns_expected:
             raise InputError(
                 f"{where}: {len(columns)} columns where the lines before have {columns_expected}: "
-                f"{line.strip()!r}"
+                f"{line!r}"
             )
         tag = _checked(columns[-1], before, iob1, where)
         sentences[-1].append(Word(columns[0], tag, number))
@@ -71,7 +81,7 @@ def _lines(path: Path) -> list[str]:
         )
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not text in UTF-8, or not a whole .gz file ({error})") from None
 
 

@@ -60,17 +60,18 @@ def main() -> None:
                 if not its
             ]
             if empty:
+                what, where = ("word", "line") if len(empty) == 1 else ("words", "lines")
                 print(
-                    f"{split}: {len(empty)} words of which the encoder's tokenizer leaves nothing "
-                    f"(the first in line {empty[0]} of {files[split]}) become {UNKNOWN}"
+                    f"{split}: of {len(empty)} {what} ({where} {', '.join(map(str, empty))} of "
+                    f"{files[split]}) the encoder's tokenizer leaves nothing: taken for {UNKNOWN}"
                 )
-            lines = [as_lines(*row) for row in zip(rows, of_words, strict=True)]
-            write_lines(folder / f"{split}.input0", [line for line, _ in lines])
-            write_lines(folder / f"{split}.label", [line for _, line in lines])
+            encoded = [as_lines(*row) for row in zip(rows, of_words, strict=True)]
+            write_lines(folder / f"{split}.input0", [line for line, _ in encoded])
+            write_lines(folder / f"{split}.label", [line for _, line in encoded])
             write_lines(folder / f"{split}.conll", write([[w[:2] for w in row] for row in rows]))
             info["rows"][split] = len(rows)
             info["words"][split] = sum(map(len, rows))
-            info["longest"][split] = max(len(line.split()) for line, _ in lines)
+            info["longest"][split] = max(len(line.split()) for line, _ in encoded)
             info["words_without_pieces"][split] = len(empty)
         write_lines(folder / "labels.txt", labels)
         write_json(folder / "info.json", info)
@@ -93,7 +94,10 @@ def encoder(args: argparse.Namespace) -> Encode:
     file = args.encoder / "tokenizer.json"
     if not file.is_file():
         if args.bpe_dir is None:
-            raise InputError(f"{file} is not there: an encoder without it needs --bpe-dir")
+            raise InputError(
+                f"{file} is not there: an encoder without it (RoBERTa) needs --bpe-dir, the "
+                "folder of GPT-2's BPE (prepare.sh's GPT2_BPE, by default runs/ner/gpt2_bpe)"
+            )
         paths = find_bpe(args.bpe_dir, args.published)
         # all words as inside a sentence, with a space before them (Hugging Face's
         # add_prefix_space); gpt2_bpe.encode strips it from the first

@@ -21,7 +21,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from tagging import load, tags_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, existing_file, read_lines
+from text_files import InputError, argument_parser, command_line, existing_file, read_lines
 
 
 def main() -> None:
@@ -47,6 +47,10 @@ def main() -> None:
     else:
         moses = MosesTokenizer(args.language)
         sentences = [moses.tokenize(line, escape=False) for line in given]
+    if (args.encoder / "dict.txt").read_bytes() != (args.data / "input0" / "dict.txt").read_bytes():
+        raise InputError(
+            f"{args.data} was made with another encoder than {args.encoder}: their dict.txt differ"
+        )
     model, task = load(args.run / "checkpoint_best.pt", args.data, args.cpu)
     of_words = [[its or ["<unk>"] for its in pieces] for pieces in to_pieces(sentences)]
     tags, cut = tags_of(model, task, of_words, batch_size=32)

@@ -6,22 +6,36 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
 from fairseq.data.data_utils import collate_tokens
 
 import rdrop_fairseq  # noqa: F401  (loads checkpoints, registers task, criteria and --arch bert)
 from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.labels import label_names
 
 
 def load(checkpoint: Path, data: Path, cpu: bool) -> tuple[torch.nn.Module, Any]:
     """Model, in evaluation, and task.
 
     Raises:
-        UsageError: there is no such checkpoint.
+        UsageError: there is no such checkpoint, or it was trained on data with other labels.
     """
     if not checkpoint.is_file():
         raise UsageError(f"{checkpoint} does not exist: run train.sh first")
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))
+    settings = state["cfg"]["task"]
+    own, labels = Path(settings["data"], "label", "dict.txt"), data / "label" / "dict.txt"
+    name = f"classification_heads.{settings['classification_head_name']}.out_proj.bias"
+    classes = len(state["model"][name])
+    others = own.is_file() and own.read_bytes() != labels.read_bytes()
+    if others or len(label_names(Dictionary.load(str(labels)))) != classes:
+        raise UsageError(
+            f"{checkpoint} was trained with {classes} labels, those of {own}, and {labels} has "
+            "others: give the folder of data that belongs to it"
+        )
+    settings["data"] = str(data)
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-        [str(checkpoint)], arg_overrides={"data": str(data)}
+        [str(checkpoint)], state=state
     )
     if torch.cuda.is_available() and not cpu:
         model.cuda()

@@ -20,7 +20,7 @@
 #   POOLER_DROPOUT before and inside the classifier                        default: 0
 #   MAX_SENTENCES  sentences in a batch of one GPU                         default: BATCH
 #   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
-#   MAX_POSITIONS  longer sentences are cut after the last word that fits  default: 512
+#   MAX_POSITIONS  of the encoder: longer sentences are cut after the last word that fits; default: 512
 #   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
 #   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/recipe/launch.sh;
 #                  NGPU: 1

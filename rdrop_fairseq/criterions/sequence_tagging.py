@@ -134,7 +134,8 @@ def are_bio(names: list[str]) -> bool:
         if not re.fullmatch("O|[BI]-.+", name):
             raise UsageError(
                 f"the label {name!r} is not a BIO tag (O, B-TYPE or I-TYPE), but others are: "
-                f"{', '.join(names)}. Prepare the data again with labels of one kind"
+                f"{', '.join(names)}. Prepare the data again with labels of one kind (BIOES and "
+                "the like have to be converted to BIO)"
             )
     return True
 

@@ -110,7 +110,7 @@ class SequenceTaggingTask(SentencePredictionTask):
         return label_names(self.label_dictionary)
 
     def load_dataset(self, split: str, combine: bool = False, **kwargs: object) -> FairseqDataset:
-        """Load a split; without label/ it has no targets.
+        """Load a split.
 
         Raises:
             UsageError: it is not there, or a row's labels do not fit its pieces.
@@ -122,11 +122,12 @@ class SequenceTaggingTask(SentencePredictionTask):
                 folders.values(), (self.source_dictionary, self.label_dictionary), strict=True
             )
         )
-        if pieces is None:
-            raise UsageError(
-                f"{folders['input0']}.bin is not there: prepare the data with fairseq-preprocess, "
-                "or name the splits that there are (--train-subset, --valid-subset)"
-            )
+        for name, lines in (("input0", pieces), ("label", labels)):
+            if lines is None:
+                raise UsageError(
+                    f"{folders[name]}.bin is not there: prepare the data with fairseq-preprocess, "
+                    "or name the splits that there are (--train-subset, --valid-subset)"
+                )
         lengths = self._lengths(split, pieces, labels, folders)
         src_tokens = self._framed(pieces, lengths, self.cfg.init_token, self.dictionary.eos())
         defined = {
@@ -138,13 +139,12 @@ class SequenceTaggingTask(SentencePredictionTask):
             "nsentences": NumSamplesDataset(),
             "ntokens": NumelDataset(src_tokens, reduce=True),
         }
-        if labels is not None:
-            ignored = self.label_dictionary.pad()
-            init_token = None if self.cfg.init_token is None else ignored
-            targets = self._framed(labels, lengths, init_token, ignored)
-            classes = OffsetTokensDataset(targets, offset=-self.label_dictionary.nspecial)
-            defined["target"] = RightPadDataset(classes, pad_idx=self.ignore_index)
-            defined["nwords"] = NumelDataset(WithoutToken(targets, ignored), reduce=True)
+        ignored = self.label_dictionary.pad()
+        init_token = None if self.cfg.init_token is None else ignored
+        targets = self._framed(labels, lengths, init_token, ignored)
+        classes = OffsetTokensDataset(targets, offset=-self.label_dictionary.nspecial)
+        defined["target"] = RightPadDataset(classes, pad_idx=self.ignore_index)
+        defined["nwords"] = NumelDataset(WithoutToken(targets, ignored), reduce=True)
         shuffle = np.random.default_rng(self.cfg.seed).permutation(len(src_tokens))
         # sentences of about the same length share a batch, as in translation
         self.datasets[split] = SortDataset(
@@ -162,7 +162,7 @@ class SequenceTaggingTask(SentencePredictionTask):
         self,
         split: str,
         pieces: FairseqDataset,
-        labels: FairseqDataset | None,
+        labels: FairseqDataset,
         paths: dict[str, str],
     ) -> np.ndarray:
         """How many pieces of each row are kept: whole words, as many as fit."""
@@ -171,8 +171,6 @@ class SequenceTaggingTask(SentencePredictionTask):
         if not lengths.all():
             row = int(lengths.argmin()) + 1
             raise UsageError(f"{paths['input0']}: row {row} is empty: leave it out of both files")
-        if labels is None:
-            return np.minimum(lengths, most)
         if len(labels) != len(pieces):
             raise UsageError(
                 f"{paths['label']} has {len(labels)} rows, {paths['input0']} has {len(pieces)}: "

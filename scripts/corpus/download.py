@@ -54,7 +54,9 @@ def download(url: str, part: Path) -> None:
         with urllib.request.urlopen(request, timeout=60) as answer:
             resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
             have = have if resumed else 0
-            length = answer.length  # of what is still to come; None if the server does not say
+            length = getattr(
+                answer, "length", None
+            )  # of what is still to come; None if it is not said
             progress = tqdm(
                 total=length and have + length,
                 initial=have,
@@ -88,6 +90,40 @@ def download(url: str, part: Path) -> None:
         ) from None
 
 
+def fetch(url: str, checksum: str, to: Path) -> None:
+    """Let ``to`` be the file at ``url``: what the script does.
+
+    Args:
+        checksum: sha256:HEX or md5:HEX, or - for not known.
+
+    Raises:
+        InputError: it cannot be had, or is another.
+    """
+    kind = checksum.partition(":")[0]
+    if to.exists():
+        if checksum != "-" and (found := checksum_of(to, kind)) != checksum:
+            raise InputError(
+                f"{to} has {found}, expected {checksum}: it is truncated or another version; "
+                "remove it, and run this again"
+            )
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    part = to.with_name(to.name + ".part")
+    download(url, part)
+    if checksum != "-" and (found := checksum_of(part, kind)) != checksum:
+        part.unlink()
+        raise InputError(
+            f"{url} has {found}, expected {checksum}: removed what was downloaded; run this again "
+            "or, if the file has changed at its source, give its new checksum"
+        )
+    if checksum == "-" and to.suffix in (".gz", ".tgz") and not is_whole_gzip(part):
+        part.unlink()
+        raise InputError(
+            f"{url} is truncated or not gzip's: removed what was downloaded; run this again"
+        )
+    os.replace(part, to)
+
+
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("url", help="address of the file")
@@ -96,32 +132,9 @@ def main() -> None:
         "--checksum", default="-", help="sha256:HEX or md5:HEX; default: - for not known"
     )
     args = parser.parse_args()
-    kind = args.checksum.partition(":")[0]
-    if args.checksum != "-" and kind not in ("sha256", "md5"):
+    if args.checksum != "-" and not args.checksum.startswith(("sha256:", "md5:")):
         parser.error(f"--checksum must be sha256:HEX, md5:HEX or -, got {args.checksum}")
-
-    if args.to.exists():
-        if args.checksum != "-" and (found := checksum_of(args.to, kind)) != args.checksum:
-            raise InputError(
-                f"{args.to} has {found}, expected {args.checksum}: it is truncated or another "
-                "version; remove it, and run this again"
-            )
-        return
-    args.to.parent.mkdir(parents=True, exist_ok=True)
-    part = args.to.with_name(args.to.name + ".part")
-    download(args.url, part)
-    if args.checksum != "-" and (found := checksum_of(part, kind)) != args.checksum:
-        part.unlink()
-        raise InputError(
-            f"{args.url} has {found}, expected {args.checksum}: removed what was downloaded; run "
-            "this again or, if the file has changed at its source, give its new checksum"
-        )
-    if args.checksum == "-" and args.to.suffix in (".gz", ".tgz") and not is_whole_gzip(part):
-        part.unlink()
-        raise InputError(
-            f"{args.url} is truncated or not gzip's: removed what was downloaded; run this again"
-        )
-    os.replace(part, args.to)
+    fetch(args.url, args.checksum, args.to)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ text again. OUTPUT is written under another name and renamed.
 import functools
 import hashlib
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from multiprocessing import Pool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from text_files import argument_parser, command_line, writing
+from download import fetch
+from text_files import InputError, argument_parser, command_line, writing
 from tqdm import tqdm
 
 if TYPE_CHECKING:
@@ -62,28 +61,18 @@ def find_bpe(folder: Path, published: bool = False) -> tuple[Path, Path]:
 
 
 def download_bpe(folder: Path, url: str = PUBLISHED_AT) -> None:
-    """Fetch what ``folder`` lacks of GPT-2's two files, and check their SHA-256.
+    """Fetch what ``folder`` lacks of GPT-2's two files, their SHA-256 checked.
 
-    Exits with one sentence if that fails; a wrong file is not kept.
+    Raises:
+        InputError: that fails.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name, expected in SHA256.items():
         if (folder / name).is_file():
             continue
         try:
-            with urllib.request.urlopen(f"{url}/{name}", timeout=60) as response:
-                content = response.read()
-        except (OSError, urllib.error.URLError) as error:
-            reason = getattr(error, "reason", error)
-            sys.exit(
-                f"gpt2_bpe: cannot download {url}/{name} ({reason}): "
-                f"fetch it elsewhere and put it into {folder}"
-            )
-        found = _sha256(content)
-        if found != expected:
-            sys.exit(f"gpt2_bpe: {url}/{name} has SHA-256 {found}, expected {expected}: not kept")
-        with writing(folder / name) as (file,):
-            file.write(content)
+            fetch(f"{url}/{name}", f"sha256:{expected}", folder / name)
+        except InputError as error:
+            raise InputError(f"{error}; or put GPT-2's {name} into {folder}") from None
 
 
 def _sha256(content: bytes) -> str:

@@ -1,9 +1,9 @@
 """The flags of fairseq-train that build the encoder of a RoBERTa checkpoint.
 
-    python scripts/recipe/encoder_flags.py CHECKPOINT [--arch ARCH]
+    python scripts/recipe/encoder_flags.py CHECKPOINT [--arch ARCH] [--max-positions N]
 
 fairseq loads a checkpoint only into a model of the same dimensions and does not take them
-from the checkpoint. --arch is checked against it.
+from the checkpoint. --arch and --max-positions are checked against it.
 """
 
 import argparse
@@ -28,15 +28,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", help="model.pt of RoBERTa or of convert_roberta.py")
     parser.add_argument("--arch", help="refuse the checkpoint unless it has these dimensions")
+    parser.add_argument("--max-positions", type=int, help="refuse it unless it has as many")
     args = parser.parse_args()
-    print(encoder_flags(args.checkpoint, args.arch))
+    print(encoder_flags(args.checkpoint, args.arch, args.max_positions))
 
 
-def encoder_flags(checkpoint: str, arch: str | None = None) -> str:
+def encoder_flags(
+    checkpoint: str, arch: str | None = None, max_positions: int | None = None
+) -> str:
     """The flags, from --arch to the dimensions, as one line.
 
     Raises:
-        UsageError: not a RoBERTa checkpoint, or ``arch`` has other dimensions.
+        UsageError: not a RoBERTa checkpoint, or ``arch`` has other dimensions, or it has not
+            ``max_positions``.
     """
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -60,6 +64,12 @@ def encoder_flags(checkpoint: str, arch: str | None = None) -> str:
         )
     if arch is not None:
         _check_arch(arch, model, checkpoint)
+    found = getattr(model, "max_positions", max_positions)
+    if max_positions is not None and found != max_positions:
+        raise UsageError(
+            f"{checkpoint} has {found} positions, MAX_POSITIONS is {max_positions}: they must be "
+            "the same, since fairseq makes the encoder with them"
+        )
     flags = {flag: getattr(model, flag) for flag in _FLAGS if hasattr(model, flag)}
     family = "bert" if "layer_norm_eps" in flags else "roberta"
     options = [f"--{flag.replace('_', '-')} {value}" for flag, value in flags.items()]

@@ -38,7 +38,7 @@ check_finetuning() {
 fine_tune() {
   local task=$1 flags=$2 settings launched run seed
   shift 2
-  settings="$(python "$root/scripts/recipe/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"})"
+  settings="$(python "$root/scripts/recipe/encoder_flags.py" "$ROBERTA_PATH" ${ARCH:+--arch "$ARCH"} --max-positions "$MAX_POSITIONS")"
   settings+=" --dropout $DROPOUT --attention-dropout $ATTENTION_DROPOUT"
   settings+=" --pooler-dropout $POOLER_DROPOUT --max-positions $MAX_POSITIONS --init-token 0$flags"
   if [[ $CRITERION == rdrop ]]; then
@@ -52,6 +52,7 @@ fine_tune() {
   settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
   launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
   ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
+  launched+=" data $(cat "$data"/*/*.bin | cksum | tr ' ' '-')" # a run is scored on what it was trained with
   ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 
   for seed in $SEED; do

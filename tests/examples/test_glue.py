@@ -434,6 +434,7 @@ def as_if_prepared(tmp_path, roberta, name) -> None:
     data = tmp_path / "out" / name / f"{roberta.name}-data"
     (data / "input0").mkdir(parents=True)
     (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    (data / "input0" / "train.bin").touch()
     (data / "label").mkdir()
     if name != "STS-B":
         labels = LAYOUT[name][2]

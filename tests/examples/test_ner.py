@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -113,6 +114,10 @@ def test_from_columns_to_scores_and_tags(recipe, columns, tmp_path, roberta) -> 
     assert longer.returncode == 1
     assert "was made with other settings (< then, > now)" in longer.stderr
 
+    positions = recipe("train", "mine", ALPHA="3", check=False, MAX_POSITIONS="128", **short)
+    assert positions.returncode == 1
+    assert "model.pt has 512 positions, MAX_POSITIONS is 128" in positions.stderr
+
     command = [sys.executable, NER / "predict.py", data, runs / "rdrop-2" / "seed1", "--cpu"]
     command += ["--encoder", roberta, "--bpe-dir", roberta / "bpe"]
     (tmp_path / "raw.txt").write_text("Then Peter went to Rome.\n\nSara.\n")
@@ -126,6 +131,31 @@ def test_from_columns_to_scores_and_tags(recipe, columns, tmp_path, roberta) -> 
         [*command, "--entities"], input="Then Peter\u2028went\x0cto Rome.\n\nSara.\n"
     ).stdout
     assert piped == entities
+    words = "Then Peter went to Rome ."
+    (tmp_path / "words.txt").write_text(f"{words}\n")
+    printed = run([*command, "--tokenised", tmp_path / "words.txt"]).stdout
+    assert [line.split(" ")[0] for line in printed.splitlines()[:6]] == words.split()
+
+    # neither data of other labels nor another encoder
+    recipe("prepare", "other", CONLL_DIR=str(columns(*["Rome B-LOC\nis O\n"] * 3)))
+    other = tmp_path / "out" / "other" / data.name
+    result = run([*command[:2], other, *command[3:], tmp_path / "raw.txt"], check=False)
+    assert result.returncode == 1
+    assert "was trained with 5 labels, those of " in result.stderr.splitlines()[-1]
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "dict.txt").write_text("1 1\n")
+    result = run([*command, "--encoder", encoder, tmp_path / "raw.txt"], check=False)
+    assert result.returncode == 1
+    assert f"was made with another encoder than {encoder}" in result.stderr.splitlines()[-1]
+
+    # a run is not scored on data that have changed since
+    shutil.rmtree(data)
+    (tmp_path / "out" / "mine" / f"{roberta.name}.settings").unlink()
+    changed = sentences(24).replace("Rome B-LOC", "Rome B-PER", 1)
+    recipe("prepare", "mine", CONLL_DIR=str(columns(changed, sentences(8, 24), sentences(8, 32))))
+    result = recipe("train", "mine", ALPHA="2", check=False, **short)
+    assert "was made with other settings (< then, > now): < " in result.stderr
 
 
 def test_pieces_and_labels(modules, roberta, tmp_path, capsys) -> None:
@@ -147,12 +177,45 @@ def test_pieces_and_labels(modules, roberta, tmp_path, capsys) -> None:
     assert modules("score").words_of(line, labels) == [first[0], first[2]]
 
 
+def test_wordpieces_and_words_without_any(modules, tmp_path, capsys) -> None:
+    """As of MiniLM's tokenizer, which leaves nothing of a variation selector."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    vocabulary = ["[UNK]", "pet", "##er", "rome", "##s", "!"]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: n for n, piece in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    tokenizer.save(str(encoder / "tokenizer.json"))
+    text = "Peter B-PER\n\ufe0f I-PER\nRomes B-LOC\n!! O\n\nyes O\n"
+    for split in ("train", "valid"):
+        (tmp_path / split).write_text(text, encoding="utf-8")
+    pieces, out = modules("pieces"), tmp_path / "out"
+    arguments = ["pieces.py", "--encoder", str(encoder), "--out", str(out)]
+    arguments += [f"{split}={tmp_path / split}" for split in ("train", "valid")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", arguments)
+        pieces.main()
+    assert (out / "train.input0").read_text() == "pet ##er <unk> rome ##s ! !\n[UNK]\n"
+    assert (out / "train.label").read_text() == "B-PER <pad> I-PER B-LOC <pad> O <pad>\nO\n"
+    assert (out / "labels.txt").read_text().split() == ["B-LOC", "B-PER", "I-PER", "O"]
+    assert json.loads((out / "info.json").read_text())["words_without_pieces"]["valid"] == 1
+    said = capsys.readouterr().out
+    assert (
+        f"train: of 1 word (line 2 of {tmp_path / 'train'}) the encoder's tokenizer leaves" in said
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("Peter B-PER\nwent\n", "line 2: expected a word and its tag, got only 'went'"),
         ("Peter B-PER\nwent VBD O\n", "line 2: 3 columns where the lines before have 2"),
         ("Peter S-PER\n", "line 1: 'S-PER' is not a BIO tag"),
+        ("New York\tB-LOC\nis\tO\n", "line 1: 'New York' has a space in it: give each word a"),
         ("Peter I-PER\n", "line 1: I-PER after O.*set TAGS=iob1"),
         ("Peter B-PER\nRome I-LOC\n", "line 2: I-LOC after B-PER"),
         ("a B-PER\n\nb I-PER\n", "line 3: I-PER after O"),  # a sentence begins anew
@@ -164,6 +227,15 @@ def test_what_is_not_conll(modules, tmp_path, text, message) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(conll.InputError, match=message):
         conll.read(tmp_path / "file")
+
+
+def test_a_damaged_file(modules, tmp_path) -> None:
+    conll = modules("conll")
+    packed = bytearray(gzip.compress(b"Peter B-PER\n" * 50))
+    packed[len(packed) // 2] ^= 255
+    (tmp_path / "file.gz").write_bytes(packed)
+    with pytest.raises(conll.InputError, match=r"file.gz: not text in UTF-8, or not a whole .gz"):
+        conll.read(tmp_path / "file.gz")
 
 
 def test_reading(modules, tmp_path) -> None:
@@ -253,6 +325,7 @@ def test_settings_of_train(fake, roberta, tmp_path) -> None:
         folder.mkdir(parents=True)
     (data / "text" / "train.input0").write_text("1\n" * 14041)
     (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
+    (data / "input0" / "train.bin").touch()
     env = fake.env(gpus=2) | {"ROBERTA_PATH": str(roberta / "model.pt"), "OUT": str(out)}
     env["PYTHONPATH"] = str(ROOT)  # the real torch reads the checkpoint
     env |= {"NGPU": "1", "CPU": "1", "ALPHA": "4"}
@@ -357,13 +430,13 @@ def test_fetching_checks_what_it_gets(modules, server, monkeypatch) -> None:
     contents = {name: sentences(2).encode() for name in fetch.WNUT_SHA256}
     for name, content in contents.items():
         (server.folder / name).write_bytes(content)
-    with pytest.raises(fetch.InputError, match=r"expected sha256 .*: not used"):
+    with pytest.raises(fetch.InputError, match=r"expected sha256:.*: removed what was downloaded"):
         fetch.wnut17(f"{server.address}/")
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     monkeypatch.setattr(fetch, "WNUT_SHA256", sums)
     assert list(fetch.wnut17(f"{server.address}/")) == ["train", "valid", "test"]
     server.faults["emerging.dev.conll"] = "404"
-    with pytest.raises(fetch.InputError, match=r"cannot download .*emerging.dev.conll.*CONLL_DIR"):
+    with pytest.raises(fetch.InputError, match=r"emerging.dev.conll.*CONLL_DIR"):
         fetch.wnut17(f"{server.address}/")
 
 

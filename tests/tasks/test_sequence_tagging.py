@@ -87,16 +87,15 @@ def test_long_sentences_end_with_a_whole_word(small, caplog) -> None:
     assert kept == [False, True, True, False, False, False]
 
 
-def test_without_labels_there_are_no_targets(tagged, tmp_path) -> None:
+def test_a_split_without_labels(tagged, tmp_path) -> None:
+    """Told before anything is trained: fairseq-train loads the validation set first."""
     data = tmp_path / "data"
     shutil.copytree(tagged / "input0", data / "input0")
     for suffix in ("bin", "idx"):
         shutil.copy(data / "input0" / f"valid.{suffix}", data / "input0" / f"test.{suffix}")
     shutil.copytree(tagged / "label", data / "label")
-    _, dataset = loaded(data, "test")
-    sample = dataset.collater([dataset[0], dataset[1]])
-    assert "target" not in sample
-    assert sample["nsentences"] == 2
+    with pytest.raises(UsageError, match=r"label/test.bin is not there: prepare the data with"):
+        loaded(data, "test")
 
 
 @pytest.mark.parametrize(
