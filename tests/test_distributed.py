@@ -176,6 +176,24 @@ def test_classifier_is_validated_on_all_shards(pairs, tmp_path) -> None:
     assert found[0].keys() >= {"valid_loss", "valid_pearson", "valid_spearman"}
 
 
+def test_entities_are_counted_on_all_shards(tagged, tmp_path) -> None:
+    """The F1 of two processes is that of all sentences, not a mean of theirs."""
+    arguments = [tagged, "--task", "sequence_tagging", *ROBERTA.split(), "--init-token", "0"]
+    arguments += ["--user-dir", ROOT / "rdrop_fairseq", "--criterion", "rdrop_sequence_tagging"]
+    arguments += ["--optimizer", "adam", "--lr", "0", "--max-update", "1", "--num-workers", "0"]
+    arguments += ["--log-format", "json", "--no-save", "--required-batch-size-multiple", "1"]
+    found = []
+    for processes in (1, 2):
+        # a tagger that has learnt nothing finds entities at random
+        result = launch(processes, *arguments, "--save-dir", tmp_path, MAX_TOKENS="300")
+        (line,) = re.findall(r"\| valid \| (\{.*\})$", result.stdout + result.stderr, re.M)
+        valid = json.loads(line)
+        assert float(valid["valid_f1"]) > 0
+        names = ("loss", "accuracy", "precision", "recall", "f1")
+        found.append({name: valid[f"valid_{name}"] for name in names})
+    assert found[0] == found[1]
+
+
 # of each update, of each rank: the seeds of the dropout masks of two batches
 UPDATE_RANK_SEEDS = (((1, 2), (3, 4)), ((5, 6), (7, 8)))
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Translates the test set with the average of the last checkpoints of train.sh, and scores it:
 # sacreBLEU, chrF2 and TER with signatures and, into other languages than Chinese, BLEU on the
-# model's tokens, plain and compound-split. Says which number the paper's compares with. Where the run "baseline" has been evaluated before, adds a paired
-# bootstrap against it.
+# model's tokens, plain and compound-split. Says which number the paper's compares with. Where the
+# run "baseline" has been evaluated before, adds a paired bootstrap against it.
 #
 #   bash examples/iwslt14/evaluate.sh SOURCE-TARGET      such as de-en
 #

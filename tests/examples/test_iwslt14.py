@@ -45,6 +45,7 @@ def test_small_from_archive_to_scores(tmp_path) -> None:
     assert "tokenised BLEU" in scores
     assert "BLEU|nrefs:1|case:lc|eff:no|tok:none" in scores
     assert "  tokenised BLEU with the paper's 30.72 (baseline 28.57), if" in scores
+    assert "  tokenised compound-split BLEU with the same, if that is what" in scores
     # the reference of the tokens is what the model was to write
     tokens = (out / "rdrop" / "ref.tok.txt").read_text()
     assert tokens == pieces.replace("@@ ", "")
