@@ -468,8 +468,27 @@ def test_hugging_face(modules, monkeypatch, names, tmp_path) -> None:
             fetch.conll2003_of_hub()
 
 
-def test_study(fake, roberta, columns, tmp_path) -> None:
-    """Wrong settings are told before anything is prepared."""
+def test_study_goes_on_where_it_stopped(recipe, columns, tmp_path) -> None:
+    """Settings x seeds; what is done is skipped, what is missing is made."""
+    folder = columns(sentences(24), sentences(8, 24), sentences(8, 32))
+    settings = {"CONLL_DIR": str(folder), "SETTINGS": "baseline 1", "SEEDS": "2", "UPDATES": "1"}
+    first = recipe("study", "mine", **settings)
+    assert first.stdout.count("done training") == 2
+    table = (tmp_path / "out" / "mine" / "study.md").read_text()
+    assert [line.split(" | ")[3:5] for line in table.splitlines() if "| valid | F1 |" in line] == [
+        ["baseline", "1"],
+        ["rdrop-1", "1"],
+    ]
+    (lost,) = (tmp_path / "out" / "mine").glob("*/rdrop-1/seed2")
+    shutil.rmtree(lost)
+    again = recipe("study", "mine", **settings)
+    assert again.stdout.count("done training") == 1
+    assert again.stdout.count("is trained already") == 1
+    assert (tmp_path / "out" / "mine" / "study.md").read_text() == table
+
+
+def test_wrong_settings_of_the_study(fake, roberta, tmp_path) -> None:
+    """Told before anything is prepared."""
     env = fake.env(gpus=1) | {"ROBERTA_PATH": str(roberta / "model.pt")}
     env["OUT"] = str(tmp_path / "out")
     for wrong in ({"SETTINGS": "baseline x"}, {"SEEDS": "1 b"}):
