@@ -35,6 +35,11 @@ def test_links_lead_somewhere(document) -> None:
             assert len(alternative) > 20, f"{document}: {target} has no alternative text"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_left_to_fill_in(document) -> None:
+    assert not re.search(r"@[A-Z]+@|TODO|FIXME", document.read_text(encoding="utf-8"))
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
