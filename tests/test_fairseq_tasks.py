@@ -194,7 +194,10 @@ def of_task(case: Case, data: Path) -> list[object]:
     common = [data, *USER_DIR, "--cpu", "--task", case.task, *case.flags.split()]
     if plain(case.criterion) == "label_smoothed_cross_entropy":
         common += ["--label-smoothing", "0.1"]
-    return [*common, "--max-tokens", "1000", "--num-workers", "0", "--log-format", "json"]
+    common += ["--max-tokens", "1000", "--log-format", "json"]
+    # all in one thread: by default one loads ahead, and noise is drawn from numpy's one generator,
+    # which it then shares with the thread that loads for the validation
+    return [*common, "--num-workers", "0", "--data-buffer-size", "0"]
 
 
 def measured(valid: dict[str, str]) -> dict[str, str]:
