@@ -54,9 +54,8 @@ def download(url: str, part: Path) -> None:
         with urllib.request.urlopen(request, timeout=60) as answer:
             resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
             have = have if resumed else 0
-            length = getattr(
-                answer, "length", None
-            )  # of what is still to come; None if it is not said
+            # of what is still to come; None if the server does not say, or it is a file
+            length = getattr(answer, "length", None)
             progress = tqdm(
                 total=length and have + length,
                 initial=have,

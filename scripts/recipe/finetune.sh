@@ -52,7 +52,8 @@ fine_tune() {
   settings+=" --weight-decay $WEIGHT_DECAY --batch-size $MAX_SENTENCES"
   launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
   ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
-  launched+=" data $(cat "$data"/*/*.bin | cksum | tr ' ' '-')" # a run is scored on what it was trained with
+  # a run is scored on the data that it was trained with
+  launched+=" data $(cat "$data"/*/*.bin | cksum | tr ' ' '-')"
   ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 
   for seed in $SEED; do

@@ -23,9 +23,7 @@ DROPOUT = "--dropout 0.3 --attention-dropout 0.2"
 
 
 def flags_of(arch: str) -> str:
-    return (
-        DROPOUT if arch in ("transformer", "transformer-untied", "bart_base") else "--dropout 0.3"
-    )
+    return "--dropout 0.3" if arch in ("lstm", "fconv") else DROPOUT
 
 
 def once(built: SimpleNamespace, seed: int = 1, **settings) -> SimpleNamespace:
