@@ -20,7 +20,7 @@
 #               as fairseq's BARTModel.sample (summarize.py) has it    default: 0
 #   ROUGE       files2rouge: score with it, too, on PTB-tokenised text; needs files2rouge and
 #               java, with Stanford's CoreNLP on CLASSPATH  default: rouge-score
-#   SHARDS      parts of the test set                       default: 8; SMALL: 2
+#   SHARDS      parts of the test set                       default: 8; SMALL: 2; at most one a batch
 #   BATCH_SIZE  documents in a batch                        default: 32
 #   CPU         1: without a GPU, in float32                default: 0
 #   SMALL       1: the small model; OUT is runs/summaries_small    default: 0
@@ -72,6 +72,11 @@ for file in "$OUT/raw/test.source" "$OUT/raw/test.target" ${BASELINE:+"$BASELINE
 done
 compgen -G "$OUT/bin/test.*.bin" >/dev/null || die "$OUT/bin holds no test set: run prepare.sh"
 
+documents=$(grep -c '' "$OUT/raw/test.source") # wc would not count a last line without its end
+# no part without a batch: fairseq-generate divides by its time
+batches=$(((documents + BATCH_SIZE - 1) / BATCH_SIZE))
+((SHARDS <= batches)) || SHARDS=$batches
+
 # shards of another checkpoint, or searched otherwise, must not be mixed
 keep_settings "$DIR/settings" "checkpoint=$checkpoint $(stat -c 'bytes=%s time=%Y' "$checkpoint") \
 shards=$SHARDS batch=$BATCH_SIZE beam=$BEAM lenpen=$LENPEN length=$MIN_LEN-$MAX_LEN${bos:+ bos=1}" "set DIR to another folder, or remove $DIR"
@@ -89,7 +94,6 @@ if ((FORCE_BOS)); then
     rm "$DIR"/bos.{source,target}
   fi
 fi
-documents=$(grep -c '' "$OUT/raw/test.source") # wc would not count a last line without its end
 progress=(cat)
 [[ ! -t 2 ]] || progress=(python -m tqdm --total "$((documents / SHARDS))" --unit " summaries")
 for ((shard = 0; shard < SHARDS; shard++)); do

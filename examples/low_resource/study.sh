@@ -60,13 +60,12 @@ read_setting() {
 }
 
 # cpu_seconds RUN: what its training has taken
-cpu_seconds() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$OUT/runs/$1/cpu_seconds"; }
+cpu_seconds() { recorded_seconds "$OUT/runs/$1/cpu_seconds"; }
 
 # need_run SETTING SEED ITEM: it is trained, as ITEM needs, and how long that took is known
 need_run() {
   [[ -f $OUT/runs/$1.$2/updates ]] || die "$3:$2 needs $1:$2 earlier in RUNS"
-  ! grep -q unknown "$OUT/runs/$1.$2/cpu_seconds" ||
-    die "the time of $OUT/runs/$1.$2 is not known, since it was interrupted: remove it, and run this again"
+  cpu_seconds "$1.$2" >/dev/null
 }
 
 # go_on SETTING SEED NEW: puts a run where NEW is to go on from it

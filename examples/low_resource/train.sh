@@ -49,27 +49,18 @@ keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings" "se
 keep_memory
 export OMP_NUM_THREADS=1 # one thread: seconds of CPU time compare
 
-failed=0
-trap 'failed=1' INT TERM # fairseq-train ends by them, too: its time is recorded all the same
 echo "train: $RUN, up to update $UPDATES, in $run/train.log"
-TIMEFORMAT='%U %S'
-echo unknown >>"$run/cpu_seconds" # for now, and for good if this script is killed
 # shellcheck disable=SC2086  # settings is several arguments
-{
-  time fairseq-train "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
-    --max-update "$UPDATES" --label-smoothing 0.1 \
-    --arch transformer --share-all-embeddings \
-    --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
-    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
-    --optimizer adam --adam-betas '(0.9, 0.98)' \
-    --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
-    --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format json --log-interval 20 $settings >>"$run/train.log" 2>&1
-} 2>"$run/time" || failed=1
-seconds=$(grep -E '^[0-9.]+ [0-9.]+$' "$run/time") || seconds=unknown
-sed -i "\$s/.*/$seconds/" "$run/cpu_seconds"
-rm "$run/time"
-((!failed)) || {
+record_seconds "$run/cpu_seconds" \
+  fairseq-train "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
+  --max-update "$UPDATES" --label-smoothing 0.1 \
+  --arch transformer --share-all-embeddings \
+  --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 \
+  --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
+  --optimizer adam --adam-betas '(0.9, 0.98)' \
+  --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
+  --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
+  --cpu --num-workers 0 --log-format json --log-interval 20 $settings >>"$run/train.log" 2>&1 || {
   tail -n 1 "$run/train.log" >&2
   die "fairseq-train failed or was stopped; see $run/train.log"
 }

@@ -181,6 +181,29 @@ check_runs() {
   done
 }
 
+# record_seconds FILE COMMAND...: runs it, and adds a line to FILE: its seconds of user and of
+# system time, "unknown" if this script is killed. A signal ends the command, not this script, so that
+# the time is recorded all the same; fails if the command does or there was a signal
+record_seconds() {
+  local file=$1 failed=0 seconds TIMEFORMAT='%U %S'
+  shift
+  trap 'failed=1' INT TERM
+  echo unknown >>"$file"
+  { time "$@" 2>&3; } 3>&2 2>"$file.time" || failed=1
+  trap - INT TERM
+  seconds=$(grep -E '^[0-9.]+ [0-9.]+$' "$file.time") || seconds=unknown
+  sed -i "\$s/.*/$seconds/" "$file"
+  rm "$file.time"
+  ((!failed))
+}
+
+# recorded_seconds FILE: their sum. Dies if one is not known
+recorded_seconds() {
+  ! grep -q unknown "$1" ||
+    die "the time of $(dirname "$1") is not known, since it was interrupted: remove it, and run this again"
+  awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$1"
+}
+
 # link TARGET NAME: NAME leads to the folder TARGET, unless it is there already
 link() {
   [[ -e $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"

@@ -1,5 +1,6 @@
 """examples/cnn_dm: the three scripts on small real text, their arguments, their errors."""
 
+import csv
 import json
 import os
 import re
@@ -391,7 +392,7 @@ def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest
     out = tmp_path / "out"
     (out / "bin").mkdir(parents=True)
     (out / "bin" / "test.source-target.source.bin").touch()
-    write_pairs(out / "raw", test=[("A document.", "A summary.")])
+    write_pairs(out / "raw", test=[("A document.", "A summary.")] * 225)  # eight batches of 32
     (out / "rdrop").mkdir()
     (out / "rdrop" / "checkpoint_best.pt").touch()
     environment = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": out, "DATASET": dataset}
@@ -413,6 +414,132 @@ def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest
     ]
     script("evaluate", **environment, check=False)
     assert options(fake.calls("fairseq-generate")[3])["--distributed-rank"] == "2"
+
+
+STUDY_TRAIN = (
+    TRAINED
+    + """while (($#)); do [[ $1 != --save-dir ]] || folder=$2; shift; done
+loss=5
+[[ $folder != */alpha* ]] || loss=4
+for value in 9 $loss 7; do
+  echo "x | INFO | valid | epoch 001 | valid on 'valid' subset | loss $value | ppl 1$value.5 | wps"
+done
+[[ ! -e $FAIL ]] || { echo the trouble; exit 1; }
+touch "$folder/checkpoint_best.pt"
+"""
+)
+STUDY_GENERATE = """
+[[ $* == */baseline* ]] && cut='s/\t[^\t ]*$/\t1/'  # a one-piece summary for another
+awk '{ print "H-" NR - 1 "\t-0.5\t" $0 }' "$1/../bpe/test.target" | sed "${cut:-}"
+"""
+
+
+def test_study(tmp_path) -> None:
+    """On real pairs, with programs that only seem to train and to summarise."""
+    fake = FakePrograms(
+        *(tmp_path / "fake", "fairseq-train", "fairseq-generate"),
+        fairseq_train=STUDY_TRAIN,
+        fairseq_generate=STUDY_GENERATE,
+    )
+    splits = (("train", 30), ("val", 4), ("test", 10))
+    raw = write_pairs(
+        tmp_path / "pairs", **{to: verse_pairs(to.replace("val", "valid"), n) for to, n in splits}
+    )
+    summaries = (raw / "test.target").read_text().splitlines()
+    (raw / "test.target").write_text("".join(f"{text.split()[0]}\n" for text in summaries))
+    out, fail = tmp_path / "out", tmp_path / "fail"
+    env = {"RAW_DIR": raw, "OUT": out, "WORKERS": 1, "UPDATES": 100, "FAIL": fail}
+    env["PATH"] = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
+
+    def message(**changes: object) -> str:
+        result = script("study", **{**env, **changes}, check=False)
+        assert result.returncode == 1
+        return result.stderr.splitlines()[-1]
+
+    assert "no such setting: alpha1-every2; see --help" in message(RUNS="alpha1-every2:1")
+    assert "no such setting: alpha1-time" in message(RUNS="alpha1-time:1")
+    assert "RUNS is a list of SETTING:SEED, got alpha1" in message(RUNS="alpha1")
+    assert "MAIN must be a setting of R-Drop" in message(MAIN="baseline")
+    assert "UPDATES must be a whole number" in message(UPDATES="1e3")
+    assert not out.exists()
+    missing = message(RUNS="baseline-time:1")
+    assert "baseline-time:1 needs baseline:1 earlier in RUNS" in missing
+    fail.touch()
+    assert "training failed: see " in message(RUNS="baseline:1")
+    assert "the trouble" in (out / "runs" / "baseline.1" / "train.log").read_text()
+    fail.unlink()
+    shutil.rmtree(out / "runs")
+
+    runs = [
+        f"{name}:{seed}" for seed in (1, 2) for name in ("baseline", "alpha0.7", "alpha0.7-once")
+    ]
+    script("study", **env, RUNS=" ".join(runs))
+    for run, times in (
+        ("baseline.1", "1.0 0.5"),
+        ("alpha0.7.1", "2.5 0.25\n0.5 0.1"),  # a run that was stopped and went on
+        ("alpha0.7-once.1", "2.0 0.0"),
+    ):
+        (out / "runs" / run / "cpu_seconds").write_text(f"{times}\n")
+    runs += ["baseline-time:1", "alpha0.7-once-time:1"]
+    script("study", **env, RUNS=" ".join(runs))
+    names = ("--criterion", "--rdrop-alpha", "--rdrop-encoder", "--max-update", "--seed")
+    calls = [options(call) for call in fake.calls("fairseq-train")[-8:]]
+    plain, rdrop = ("label_smoothed_cross_entropy", None, None), ("rdrop", "0.7", None)
+    once = ("rdrop", "0.7", "once")
+    assert [tuple(call.get(name) for name in names) for call in calls] == [
+        *((*each, "100", "1") for each in (plain, rdrop, once)),
+        *((*each, "100", "2") for each in (plain, rdrop, once)),
+        (*plain, "223", "1"),  # 100 * 3.35 / 1.5
+        (*once, "168", "1"),  # 100 * 3.35 / 2; its schedule, too:
+    ]
+    assert calls[-1]["--total-num-update"] == "168"
+
+    with (out / "results.tsv").open() as file:
+        found = {(row["setting"], row["seed"]): row for row in csv.DictReader(file, delimiter="\t")}
+    assert [" ".join(key) for key in found] == [
+        *("baseline 1", "baseline 2", "baseline-time 1", "alpha0.7 1", "alpha0.7 2"),
+        *("alpha0.7-once 1", "alpha0.7-once 2", "alpha0.7-once-time 1"),
+    ]
+    main = found["alpha0.7", "1"]
+    assert (main["cpu_seconds"], main["valid_ppl"]) == ("3", "14.5")  # the lowest loss
+    assert found["baseline", "1"]["valid_ppl"] == "15.5"
+    # what the fake model wrote is the reference: a perfect summary has 100
+    for name in ("ROUGE-1", "ROUGE-1 low", "ROUGE-1 high", "ROUGE-Lsum"):
+        assert main[name] == "100.00"
+    assert float(found["baseline", "1"]["ROUGE-1"]) < 100
+
+    with (out / "differences.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [
+        " ".join(row[key] for key in ("setting", "minus", "equal", "seed")) for row in rows
+    ] == [
+        *(f"alpha0.7 baseline updates {seed}" for seed in ("1", "2", "all")),
+        *(f"alpha0.7-once baseline updates {seed}" for seed in ("1", "2", "all")),
+        *(f"alpha0.7-once alpha0.7 updates {seed}" for seed in ("1", "2", "all")),
+        "alpha0.7 baseline-time time 1",
+        "alpha0.7-once-time baseline-time time 1",
+        "alpha0.7-once-time alpha0.7 time 1",
+    ]
+    for row in rows:
+        expected = sum(
+            float(found[row["setting"], seed]["ROUGE-1"])
+            - float(found[row["minus"], seed]["ROUGE-1"])
+            for seed in (("1", "2") if row["seed"] == "all" else (row["seed"],))
+        ) / (2 if row["seed"] == "all" else 1)
+        assert float(row["ROUGE-1"]) == pytest.approx(expected, abs=0.0101)  # hundredths
+        assert float(row["ROUGE-1 low"]) <= float(row["ROUGE-1"]) <= float(row["ROUGE-1 high"])
+    table = (out / "results.md").read_text()
+    assert table.count("\n| baseline | ") == 2
+    assert f"| alpha0.7 | baseline | updates | all | {rows[2]['ROUGE-1']} [" in table
+
+    # again: nothing is trained or summarised anew
+    before = len(fake.calls("fairseq-train")), len(fake.calls("fairseq-generate"))
+    script("study", **env, RUNS=" ".join(runs))
+    assert (len(fake.calls("fairseq-train")), len(fake.calls("fairseq-generate"))) == before
+    assert (out / "results.md").read_text() == table
+    assert "made with other settings" in message(UPDATES="50")
+    (out / "runs" / "baseline.1" / "cpu_seconds").write_text("unknown\n")
+    assert "the time of " in message(RUNS="baseline-time:1")
 
 
 @pytest.mark.parametrize(
