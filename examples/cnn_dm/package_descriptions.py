@@ -1,31 +1,62 @@
 """Make a summarization corpus of Debian's package descriptions: long to short description.
 
-    python examples/cnn_dm/package_descriptions.py --tsv descriptions.tsv.gz --out DIR
+    python examples/cnn_dm/package_descriptions.py --out DIR Packages.xz Translation-en.bz2
 
-The TSV holds package, source package, section, short and long description. DIR gets
-{train,val,test}.{source,target}. One package of each source package is taken, so that no source
-package is in two splits, and what is in val or test word by word is kept out of train.
-Each description has its package's licence: do not publish the text.
+The two files are those of a Debian mirror, dists/bookworm/main/binary-amd64/ and
+dists/bookworm/main/i18n/, as they are there or unpacked. DIR gets {train,val,test}.{source,target}.
+A description's paragraphs and items of lists become one line. Taken are those of 20 words or more
+that no package before has, with a short one of 3 words or more; one package of each source package,
+so that no source package is in two splits. What is in val or test word by word is kept out of
+train. Each description has its package's licence: do not publish the text.
 """
 
-import gzip
 import hashlib
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
+from debian import ITEM, descriptions, stanzas  # scripts/corpus/debian.py
+from text_files import (
+    InputError,
+    argument_parser,
+    command_line,
+    existing_file,
+    new_folder,
+    writing_folder,
+)
 
 VAL = TEST = 1000  # pairs
+LONG, SHORT = 20, 3  # words at least
 
 
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """(long, short) description of each source package's first package, in a fixed random order."""
+def document(lines: list[str]) -> str:
+    """The lines of a long description as one, with a dash before each item of a list."""
+    texts = (" ".join(line.split()) for line in lines)
+    parts = (f"- {item[1]}" if (item := ITEM.fullmatch(text)) else text for text in texts)
+    return " ".join(part for part in parts if part != ".")
+
+
+def read_pairs(packages: Path, translation: Path) -> list[tuple[str, str]]:
+    """(long, short) description of each source package's first package, in a fixed random order.
+
+    Raises:
+        InputError: a file is damaged, or not what its name says.
+    """
+    sources = {
+        fields["Package"][0]: fields["Source"][0].split()[0]
+        for fields in stanzas(packages)
+        if {"Package", "Source"} <= fields.keys()
+    }
+    if not sources:
+        raise InputError(f"{packages} holds no package with a Source: is it Debian's Packages?")
     pairs: dict[str, tuple[str, str]] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            _, source_package, _, short, long = line.rstrip("\n").split("\t")
-            pairs.setdefault(source_package, (long, short))
+    seen: set[str] = set()
+    for (package, _), (short, *lines) in descriptions(translation, "en").items():
+        long = document(lines)
+        if len(long.split()) >= LONG and len(short.split()) >= SHORT and long not in seen:
+            seen.add(long)
+            # Packages has no Source where the source package has the same name
+            pairs.setdefault(sources.get(package, package), (long, short))
     # by hash: the order does not depend on a random generator's version
     order = sorted(pairs, key=lambda name: hashlib.sha256(name.encode()).digest())
     return [pairs[name] for name in order]
@@ -49,14 +80,13 @@ def split(pairs: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument(
-        "--tsv", type=existing_file, required=True, help="gzipped TSV of descriptions"
-    )
+    parser.add_argument("packages", type=existing_file, help="Debian's Packages")
+    parser.add_argument("translation", type=existing_file, help="Debian's Translation-en")
     parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-
+    splits = split(read_pairs(args.packages, args.translation))
     with writing_folder(args.out) as unfinished:
-        for name, pairs in split(read_pairs(args.tsv)).items():
+        for name, pairs in splits.items():
             for side, column in (("source", 0), ("target", 1)):
                 text = "".join(f"{pair[column]}\n" for pair in pairs)
                 (unfinished / f"{name}.{side}").write_text(text, encoding="utf-8")

@@ -12,15 +12,14 @@ a list are aligned by their order, where both sides have as many; sentences of a
 likewise, else it stays whole. A pair with equal sides, and one that was there before, is left out.
 """
 
-import bz2
 import gzip
-import lzma
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
+from debian import ITEM, descriptions  # scripts/corpus/debian.py
 from text_files import (  # scripts/corpus/text_files.py
     InputError,
     argument_parser,
@@ -30,8 +29,6 @@ from text_files import (  # scripts/corpus/text_files.py
     writing_folder,
 )
 
-OPEN = {".bz2": bz2.open, ".xz": lzma.open, ".gz": gzip.open}
-ITEM = re.compile(r"(?:[*+o•·-]|\d+[.)]) (.*)")
 # after a full stop that is not an abbreviation's, before a capital letter
 ABBREVIATIONS = ("etc.", "e.g.", "i.e.", "vs.", "z.B.", "bzw.")
 SENTENCE_END = re.compile(
@@ -39,41 +36,6 @@ SENTENCE_END = re.compile(
 )
 
 Description = tuple[str, list[str]]  # title, and paragraphs and items
-
-
-def descriptions(path: Path, language: str) -> dict[tuple[str, str], Description]:
-    """The descriptions of a Translation file, by package and checksum of the original.
-
-    Raises:
-        InputError: the file is damaged, not UTF-8, or of another language.
-    """
-    try:
-        with OPEN.get(path.suffix, open)(path, "rb") as file:
-            text = file.read().decode()
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start} of its text") from None
-    found = {}
-    for stanza in re.split(r"\n{2,}", text):
-        fields: dict[str, list[str]] = {}
-        name = ""
-        for line in stanza.split("\n"):
-            if line.startswith(" ") and name:
-                fields[name].append(line)
-            elif ": " in line:
-                name, _, value = line.partition(": ")
-                fields[name] = [value]
-        lines = fields.get(f"Description-{language}")
-        if lines and "Package" in fields and "Description-md5" in fields:
-            title = " ".join(lines[0].split())
-            found[fields["Package"][0], fields["Description-md5"][0]] = title, parts(lines[1:])
-    if not found:
-        raise InputError(
-            f"{path} holds no package with a Description-{language}: is it Debian's Translation-"
-            f"{language}?"
-        )
-    return found
 
 
 def parts(lines: list[str]) -> list[str]:
@@ -112,7 +74,10 @@ def main() -> None:
     parser.add_argument("--languages", nargs=2, required=True, help="source and target")
     parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = parser.parse_args()
-    sides = [descriptions(*side) for side in zip(args.files, args.languages, strict=True)]
+    sides = [
+        {key: (title, parts(lines)) for key, (title, *lines) in descriptions(*side).items()}
+        for side in zip(args.files, args.languages, strict=True)
+    ]
     package_of: dict[tuple[str, str], str] = {}
     for key, source in sides[0].items():
         if key in sides[1]:

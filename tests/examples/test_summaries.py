@@ -1,8 +1,8 @@
 """The Python programs of examples/cnn_dm: ROUGE, sentences, corpora."""
 
-import gzip
 import hashlib
 import json
+import lzma
 import re
 import sys
 from pathlib import Path
@@ -139,17 +139,20 @@ def test_lead(tmp_path) -> None:
 
 def test_packages_are_split_by_source(tmp_path) -> None:
     """3,000 packages of 1,500 sources of which two pairs have the same text."""
-    verses = corpus_lines("train", "en")
-    rows = [
-        (f"p{n}", f"s{n // 2}", "misc", f"Short {n // 2 % 1498}", f"{verses[n // 2 % 1498]}")
+    verses = [verse for verse in corpus_lines("train", "en") if len(verse.split()) >= 20]
+    packages, translation = tmp_path / "Packages.xz", tmp_path / "Translation-en"
+    stanzas = [f"Package: p{n}\nSource: s{n // 2} (1.{n})\nVersion: 2\n" for n in range(3000)]
+    packages.write_bytes(lzma.compress("\n".join(stanzas).encode()))
+    stanzas = [
+        f"Package: p{n}\nDescription-md5: {n}\nDescription-en: The short {n // 2 % 1498}\n"
+        f" {verses[n // 2 % 1498]}\n .\n  * of package {n // 2 % 1498}\n"
         for n in range(3000)
     ]
-    text = "".join("\t".join(row) + "\n" for row in rows)
-    (tmp_path / "tsv").write_bytes(gzip.compress(text.encode()))
+    translation.write_text("\n".join(stanzas))
     out = tmp_path / "out"
     source = (HERE / "package_descriptions.py").read_text()
     (tmp_path / "small.py").write_text(source.replace("VAL = TEST = 1000", "VAL = TEST = 300"))
-    command = [sys.executable, tmp_path / "small.py", "--tsv", tmp_path / "tsv", "--out", out]
+    command = [sys.executable, tmp_path / "small.py", "--out", out, packages, translation]
     environment = {"PYTHONPATH": str(ROOT / "scripts" / "corpus")}  # what lies beside the script
     run(command, env=environment)
     splits = {}
@@ -159,12 +162,55 @@ def test_packages_are_split_by_source(tmp_path) -> None:
         ]
         splits[split] = list(zip(*sides, strict=True))
     assert len(splits["val"]) == len(splits["test"]) == 300
-    assert 895 <= len(splits["train"]) <= 900
+    assert len(splits["train"]) == 1498 - 600
+    every = [pair for pairs in splits.values() for pair in pairs]
+    assert every.count((f"{verses[5]} - of package 5", "The short 5")) == 1
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         for side in (0, 1):
             assert {row[side] for row in splits[one]}.isdisjoint(row[side] for row in splits[other])
     again = run(command, env=environment, check=False)
     assert "is there already: remove it first" in again.stderr
+    command[3] = tmp_path / "new"
+    for files, message in (
+        ([translation, packages], "Translation-en holds no package with a Source: is it Debian's"),
+        ([packages, packages], "Packages.xz holds no package with a Description-en: is it"),
+    ):
+        result = run([*command[:4], *files], env=environment, check=False)
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
+        assert message in line
+        assert not (tmp_path / "new").exists()
+
+
+def test_which_descriptions_are_taken(tmp_path) -> None:
+    """Not the short ones, not those that were there; a package without Source is its own."""
+    words = [f"word{n}" for n in range(10)]
+    long = " ".join(words * 2)
+    stanzas = {  # in the order of the Translation file, which is not that of names
+        "b": ("A short one", f" {long}"),
+        "a": ("Of the same source", f" {long} a"),
+        "c": ("The same text", f" {' '.join(words)}\n {' '.join(words)}"),
+        "d": ("Two words", f" {long} d"),
+        "e": ("Nineteen words only", f" {' '.join((words * 2)[:19])}"),
+        "f": ("Of another architecture", f" {long}\n .\n  * f\n .\n  o  g"),
+        "g": ("No long description", ""),
+    }
+    (tmp_path / "Packages").write_text(
+        "Package: a\nSource: b\n\nPackage: b\n\n" + "\n\n".join(f"Package: {n}" for n in "cde")
+    )
+    text = "".join(
+        f"Package: {name}\nDescription-md5: 0{name}\nDescription-en: {short}\n{lines}\n\n"
+        for name, (short, lines) in stanzas.items()
+    )
+    (tmp_path / "Translation-en").write_text(text)
+    files = (tmp_path / "Packages", tmp_path / "Translation-en")
+    program("package_descriptions", "--out", tmp_path / "out", *files)
+    assert sorted((tmp_path / "out" / "test.source").read_text().splitlines()) == [
+        *(long, f"{long} - f - g"),
+    ]
+    assert sorted((tmp_path / "out" / "test.target").read_text().splitlines()) == [
+        *("A short one", "Of another architecture"),
+    ]
 
 
 FAKE_DATASETS = """
