@@ -35,7 +35,7 @@ GPT2_BPE=${GPT2_BPE:-$OUT/gpt2_bpe}
 require_positive MAX_POSITIONS WORKERS
 
 if $small; then
-  [[ -f $ROBERTA_PATH ]] || python "$root/scripts/recipe/minilm.py" "$SMALL_DIR/minilm"
+  fetch_minilm
   if [[ $TSV_DIR == "$SMALL_DIR/tsv" ]]; then
     [[ -f $TSV_DIR/$TASK.train.tsv ]] || python "$here/fetch_small.py" "$TASK" "$SMALL_DIR"
   fi

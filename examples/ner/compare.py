@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 from rdrop_fairseq.criterions.sequence_tagging import count_entities
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, whole_lines
+from text_files import InputError, argument_parser, command_line, whole_lines
 
 HEAD = ["set", "setting", "seeds", "F1 - baseline's", "95% interval"]
 
@@ -36,8 +36,13 @@ def main() -> None:
             ]
             pairs = [pair for pair in pairs if pair[0].is_file()]
             if pairs:
-                counts = np.array([[counts_of(path) for path in pair] for pair in pairs])
-                found, low, high = difference(counts)
+                counts = [[counts_of(path) for path in pair] for pair in pairs]
+                if len({len(sentences) for pair in counts for sentences in pair}) > 1:
+                    raise InputError(
+                        f"the runs in {runs} were scored on different sets of sentences ({split}): "
+                        "remove their scores.json and score them again"
+                    )
+                found, low, high = difference(np.array(counts))
                 interval = f"[{low:+.2f}, {high:+.2f}]"
                 lines.append([split, setting, str(len(pairs)), f"{found:+.2f}", interval])
     if len(lines) > 2:

@@ -39,9 +39,7 @@ if [[ -z $CONLL_DIR ]]; then
   [[ $TAGS == bio ]] || die "TAGS=iob1 is for files of your own: set CONLL_DIR to their folder"
 fi
 ((!HUB)) || [[ $TASK == conll2003 && -z $CONLL_DIR ]] || die "HUB=1 is for conll2003 without CONLL_DIR"
-if $small && [[ ! -f $ROBERTA_PATH ]]; then
-  python "$root/scripts/recipe/minilm.py" "$(dirname "$ROBERTA_PATH")"
-fi
+! $small || fetch_minilm
 need_encoder
 
 # find_split SPLIT NAME...: the first of the files that is there, as SPLIT=FILE

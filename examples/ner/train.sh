@@ -50,5 +50,11 @@ rows=$(wc -l <"$data/text/train.input0")
 UPDATES=${UPDATES:-$((EPOCHS * ((rows + BATCH - 1) / BATCH)))}
 WARMUP=${WARMUP:-$((UPDATES * 6 / 100))}
 check_finetuning
+# fairseq makes a batch of fewer sentences where the longest is long
+longest=$(python -c 'import json, sys; print(2 + json.load(sys.stdin)["longest"]["train"])' <"$data/text/info.json")
+((longest <= MAX_POSITIONS)) || longest=$MAX_POSITIONS
+((longest * MAX_SENTENCES <= MAX_TOKENS)) ||
+  echo "note: batches of sentences with more than $((MAX_TOKENS / MAX_SENTENCES)) tokens hold fewer than $MAX_SENTENCES, so that $UPDATES updates are" \
+    "less than EPOCHS=$EPOCHS: set MAX_TOKENS to $((longest * MAX_SENTENCES)) or, if memory is short, a lower MAX_SENTENCES" >&2
 require_decimal ALPHA
 fine_tune sequence_tagging " --best-checkpoint-metric f1 --maximize-best-checkpoint-metric"

@@ -135,6 +135,24 @@ def random_crop(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
+def check_image(file: Path) -> None:
+    """Fail if an image is damaged or cut off, as cheaply as its format allows.
+
+    Raises:
+        OSError, SyntaxError, or PIL's own: it is.
+    """
+    with Image.open(file) as image:
+        if image.format == "PNG":
+            image.verify()  # its checksums
+            return
+        if image.format == "JPEG":
+            with file.open("rb") as content:
+                content.seek(-2, 2)
+                if content.read() == b"\xff\xd9":  # the mark of its end
+                    return
+        image.load()
+
+
 def describe_folder(folder: Path, test_split: str | None) -> dict[str, Any]:
     """The contents of data.json for a local folder.
 
@@ -170,8 +188,7 @@ def describe_folder(folder: Path, test_split: str | None) -> dict[str, Any]:
             raise InputError(f"{path} has no folder with images: one for each class is expected")
         for file in images.paths:
             try:
-                with Image.open(file) as image:
-                    image.verify()
+                check_image(file)
             except (UnidentifiedImageError, OSError, SyntaxError):
                 raise InputError(f"{file} is not an image that can be read: remove it") from None
         counts[split] = len(images)

@@ -19,10 +19,11 @@ from rdrop_fairseq.batch import repeat_batch
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.loss import rdrop_loss
 
-# transformers would import torchaudio, and the one that ve-fairseq brings cannot be
-# imported beside torch 2.13
-sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
-from transformers import Trainer  # noqa: E402
+try:
+    import torchaudio  # noqa: F401
+except Exception:  # the one that ve-fairseq brings cannot be imported beside torch 2.13
+    sys.modules["torchaudio"] = None  # type: ignore[assignment]  # or transformers would try to
+from transformers import Trainer
 
 IGNORED = -100  #: the label that Hugging Face's losses leave out
 SINGLE_LABEL = (None, "single_label_classification")  # what a config's problem_type may be
@@ -44,7 +45,7 @@ class RDropTrainer(Trainer):
 
     Raises:
         UsageError: alpha is not such a number, the model has no dropout, or its loss is of
-            another kind (a regression, a causal language model).
+            another kind (a regression, several labels an example, a causal language model).
     """
 
     def __init__(self, *args: Any, alpha: float, **kwargs: Any) -> None:
@@ -57,12 +58,17 @@ class RDropTrainer(Trainer):
         name = type(self.model).__name__
         # transformers names the loss of its models; other models have no such names
         loss_type = str(getattr(self.model, "loss_type", "Classification"))
-        problem_type = getattr(getattr(self.model, "config", None), "problem_type", None)
+        config = getattr(self.model, "config", None)
+        problem_type = getattr(config, "problem_type", None)
+        if problem_type is None and getattr(config, "num_labels", 2) == 1:
+            problem_type = "regression"  # what transformers takes it for
         if not re.search("Classification|MaskedLM", loss_type) or problem_type not in SINGLE_LABEL:
             raise UsageError(
                 f"RDropTrainer is for one class a label, at the same place as its logits, and the "
                 f"loss of {name} is of another kind ({loss_type}, {problem_type}): take a model "
-                "for sequence, token or image classification or for masked language modelling"
+                "for sequence, token or image classification or for masked language modelling. If "
+                "that is what a model of your own is for, set its loss_type to "
+                "'ForSequenceClassification'"
             )
         if alpha and not has_dropout(self.model):
             raise UsageError(
@@ -83,6 +89,8 @@ class RDropTrainer(Trainer):
         if "labels" not in inputs:
             raise UsageError(f"R-Drop needs a batch's labels, got only {', '.join(inputs)}")
         labels = inputs["labels"]
+        if labels.is_floating_point():
+            raise UsageError("R-Drop's labels are numbers of classes, got numbers with a point")
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         # one call, as DistributedDataParallel expects
         outputs = model(**repeat_batch(rest, 2, len(labels), name="inputs"))
@@ -100,7 +108,7 @@ class RDropTrainer(Trainer):
             loss = loss / labels.ne(IGNORED).sum().clamp(min=1)
         else:  # the labels of all accumulated batches, and by default of all processes
             items = torch.as_tensor(num_items_in_batch, device=loss.device).flatten()[0]
-            loss = loss / items * self._parts()
+            loss = loss / items.clamp(min=1) * self._parts()
         return (loss, outputs) if return_outputs else loss
 
     def _parts(self) -> float:

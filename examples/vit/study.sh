@@ -29,6 +29,7 @@ RUNS=${RUNS:-baseline:1 $MAIN:1 baseline-time:1 baseline:2 $MAIN:2 baseline-time
   $MAIN:3 baseline-time:3}
 read_arguments --small
 require_positive UPDATES
+[[ ${WORKERS:-0} == 0 ]] || die "WORKERS must be 0 here: the CPU time of other processes would not be counted"
 export OUT MAIN
 
 # read_setting NAME: sets the array variables to what train.sh is given for it

@@ -8,6 +8,7 @@ processor) and curve.tsv: loss (nats) and accuracy along the way, in one plain p
 time, user and system, of all updates until then, without evaluation and saving.
 """
 
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -91,7 +92,8 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
     """The ViT to train, with its dropout set and a classifier for the classes.
 
     Raises:
-        InputError: there is no such pretrained model, or the image size does not fit it.
+        InputError: there is no such pretrained model, it is no ViT, or the image size does not fit
+            it.
     """
     settings = {
         "hidden_dropout_prob": args.dropout,
@@ -106,19 +108,31 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
         config = ViTConfig(image_size=args.image_size, **SMALL, **settings)
         return ViTForImageClassification(config)
     try:
-        model = ViTForImageClassification.from_pretrained(
-            args.model, ignore_mismatched_sizes=True, **settings
+        model, found = ViTForImageClassification.from_pretrained(
+            args.model, ignore_mismatched_sizes=True, output_loading_info=True, **settings
         )
     except (OSError, ValueError) as error:
+        raise cannot_load(args.model, error) from None
+    # transformers would draw them at random, without an error
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("classifier."))
+    if missing:
         raise InputError(
-            f"cannot load {args.model} ({str(error).splitlines()[0]}): set MODEL to a folder with "
-            "a ViT's config.json and model.safetensors, or a machine that reaches huggingface.co"
-        ) from None
+            f"{args.model} lacks {len(missing)} of a ViT's parameters, {missing[0]} for one: set "
+            "MODEL to a model of transformers' type vit"
+        )
     resize_positions(model, args.image_size)
     # as the authors (vit_src/train.py, zero_head): the new classifier starts from nothing
     nn.init.zeros_(model.classifier.weight)
     nn.init.zeros_(model.classifier.bias)
     return model
+
+
+def cannot_load(model: str, error: Exception) -> InputError:
+    return InputError(
+        f"cannot load {model} ({str(error).splitlines()[0]}): set MODEL to a folder with a ViT's "
+        "config.json, model.safetensors and preprocessor_config.json, or take a machine that "
+        "reaches huggingface.co"
+    )
 
 
 def resize_positions(model: ViTForImageClassification, size: int) -> None:
@@ -137,11 +151,18 @@ def resize_positions(model: ViTForImageClassification, size: int) -> None:
 
 
 def image_processor(model: str, size: int) -> ViTImageProcessorPil:
-    """What makes pixel values of an image, as the model was pretrained with."""
+    """What makes pixel values of an image, as the model was pretrained with.
+
+    Raises:
+        InputError: the model has none.
+    """
     shape = {"size": {"height": size, "width": size}}
     if model == "small":
         return ViTImageProcessorPil(**shape)
-    return ViTImageProcessorPil.from_pretrained(model, **shape)
+    try:
+        return ViTImageProcessorPil.from_pretrained(model, **shape)
+    except (OSError, ValueError) as error:
+        raise cannot_load(model, error) from None
 
 
 def accuracy_of(prediction: Any) -> float:
@@ -216,6 +237,7 @@ def main() -> None:
         return
     lines = curve(trainer.state.log_history, data["curve_split"])
     write_lines(run / "curve.tsv", lines)
+    shutil.rmtree(run / "model", ignore_errors=True)  # of a run that ended before it said so
     with writing_folder(run / "model") as folder:
         trainer.save_model(str(folder))
         processor.save_pretrained(folder)

@@ -30,10 +30,11 @@
 #   LABEL_SMOOTHING  as PyTorch defines it                                 0
 #   EVAL_EVERY  updates from one evaluation and checkpoint to the next     500; UPDATES/20
 #   SEED        of parameters, batches and dropout                         1
-#   RUN         name of the run                                            baseline.SEED, alphaALPHA.SEED
+#   RUN         name of the run, SETTING.SEED                              baseline.SEED, alphaALPHA.SEED
 #   WORKERS     processes that load images                                 4; 0
 #   OMP_NUM_THREADS  threads on a CPU                                      1
-#   NGPU, CPU, BF16, TRAIN_ARGS (here more arguments for train.py)   see scripts/recipe/launch.sh,
+#   BF16        1: autocast to bfloat16                                    0: float32
+#   NGPU, CPU, TRAIN_ARGS (here more arguments for train.py)   see scripts/recipe/launch.sh,
 #               whose NNODES, NODE_RANK and MASTER_PORT stay unset: one machine
 #   OUT         where to write                                             runs/vit
 set -euo pipefail
@@ -75,13 +76,13 @@ require_choice AUGMENT 0 1
 check_launch
 ((NNODES == 1)) || die "trains on one machine, got NNODES=$NNODES"
 ((BATCH % (GPU_BATCH * NGPU) == 0)) ||
-  die "BATCH ($BATCH) must be a multiple of GPU_BATCH x GPUs ($GPU_BATCH x $NGPU): lower GPU_BATCH"
+  die "BATCH ($BATCH) must be a multiple of GPU_BATCH x GPUs ($GPU_BATCH x $NGPU): lower GPU_BATCH, or set another NGPU"
 
 objective="--alpha $ALPHA" setting=alpha$ALPHA
 [[ $CRITERION == rdrop ]] || objective="" setting=baseline
 RUN=${RUN:-$setting.$SEED}
-[[ $RUN =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
-  die "RUN must be a name of letters, digits, dots, dashes, got '$RUN'; see --help"
+[[ $RUN =~ ^[A-Za-z0-9][A-Za-z0-9._-]*\.[0-9]+$ ]] ||
+  die "RUN must be SETTING.SEED, of letters, digits, dots and dashes, got '$RUN'; see --help"
 optimizer="--optim sgd --optim_args momentum=0.9"
 [[ $OPTIMIZER == sgd ]] || optimizer="--optim adamw_torch"
 settings="--model $checkpoint --image_size $IMAGE_SIZE $objective --dropout $DROPOUT"
@@ -89,6 +90,8 @@ settings+=" --attention_dropout $ATTENTION_DROPOUT --augment $AUGMENT $optimizer
 settings+=" --learning_rate $LR --lr_scheduler_type cosine --warmup_steps $WARMUP"
 settings+=" --weight_decay $WEIGHT_DECAY --max_grad_norm 1 --label_smoothing_factor $LABEL_SMOOTHING"
 settings+=" --seed $SEED --eval_steps $EVAL_EVERY"
+# a run is scored on the images that it was trained with
+settings+=" --data-checksum $(cksum <"$data" | tr ' ' '-')"
 # how an update is made up; its sum is what matters
 launched="--per_device_train_batch_size $GPU_BATCH --gradient_accumulation_steps $((BATCH / GPU_BATCH / NGPU))"
 ((!CPU)) || launched+=" --use_cpu"
@@ -110,7 +113,7 @@ fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one thread: seconds of CPU time compare
 echo "training $run: $UPDATES updates of $BATCH images"
 # shellcheck disable=SC2086  # settings is several arguments
-"${start[@]}" "$here/train.py" --data "$data" --output_dir "$run" $settings $launched \
+"${start[@]}" "$here/train.py" --data "$data" --output_dir "$run" ${settings% --data-checksum*} $launched \
   --per_device_eval_batch_size 64 --eval_strategy steps --save_strategy steps \
   --save_steps "$EVAL_EVERY" --save_total_limit 2 --logging_steps "$EVAL_EVERY" \
   --dataloader_num_workers "$WORKERS" --remove_unused_columns False --report_to none \

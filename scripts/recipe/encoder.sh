@@ -15,6 +15,18 @@ find_folders() {
   runs=$OUT/$TASK/$encoder
 }
 
+# data_checksum: of the binary data, for a run's settings
+data_checksum() { cat "$data"/*/*.bin | cksum | tr ' ' '-'; }
+
+# fetch_minilm: for --small, unless another encoder is named by ROBERTA_PATH
+fetch_minilm() {
+  if [[ $ROBERTA_PATH != "$SMALL_DIR/minilm/model.pt" ]]; then
+    echo "note: --small with ROBERTA_PATH=$ROBERTA_PATH: that encoder, not MiniLM" >&2
+  elif [[ ! -f $ROBERTA_PATH ]]; then
+    python "$root/scripts/recipe/minilm.py" "$SMALL_DIR/minilm"
+  fi
+}
+
 # need_encoder: ROBERTA_PATH is a checkpoint with its dictionary; sets model_dir
 need_encoder() {
   [[ -n ${ROBERTA_PATH:-} ]] ||
@@ -31,15 +43,18 @@ same_dictionary() {
 }
 
 # score_runs COMMAND...: run it with the folder of each finished run that is not scored yet, and
-# print the table of all
+# print the table of all. They were all trained with the data that are there now
 score_runs() {
-  local mark run finished
+  local mark run finished sum
   [[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
   shopt -s nullglob
   finished=("$runs"/*/seed*/updates)
   ((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
+  sum=$(data_checksum)
   for mark in "${finished[@]}"; do
     run=$(dirname "$mark")
+    grep -q " data $sum " "$run/settings" ||
+      die "$run was trained with other data than $data holds now: remove it, or prepare its data again"
     [[ ! -f $run/scores.json || $run/scores.json -ot $mark ]] || continue
     echo "scoring $run"
     "$@" "$run" --batch-size "${BATCH:-32}" ${CPU:+--cpu "$CPU"}

@@ -26,7 +26,7 @@ check_finetuning() {
   check_launch
   local per_step=$((MAX_SENTENCES * NGPU * NNODES))
   ((BATCH % per_step == 0)) ||
-    die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES"
+    die "BATCH ($BATCH) must be a multiple of MAX_SENTENCES x GPUs ($MAX_SENTENCES x $((NGPU * NNODES)) = $per_step): lower MAX_SENTENCES, or set another NGPU"
   UPDATE_FREQ=$((BATCH / per_step))
 }
 
@@ -53,7 +53,7 @@ fine_tune() {
   launched="--max-tokens $MAX_TOKENS --update-freq $UPDATE_FREQ --distributed-world-size $((NGPU * NNODES)) $TRAIN_ARGS"
   ((NGPU * NNODES == 1)) || settings+=" --find-unused-parameters" # the masked-LM head
   # a run is scored on the data that it was trained with
-  launched+=" data $(cat "$data"/*/*.bin | cksum | tr ' ' '-')"
+  launched+=" data $(data_checksum)"
   ((CPU)) || settings+=" --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128"
 
   for seed in $SEED; do

@@ -156,6 +156,10 @@ def test_from_columns_to_scores_and_tags(recipe, columns, tmp_path, roberta) -> 
     recipe("prepare", "mine", CONLL_DIR=str(columns(changed, sentences(8, 24), sentences(8, 32))))
     result = recipe("train", "mine", ALPHA="2", check=False, **short)
     assert "was made with other settings (< then, > now): < " in result.stderr
+    result = recipe("evaluate", "mine", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"was trained with other data than {data} holds now: remove it, or prepare its" in line
 
 
 def test_pieces_and_labels(modules, roberta, tmp_path, capsys) -> None:
@@ -317,6 +321,19 @@ def test_wrong_settings_of_prepare(recipe, arguments, settings, message) -> None
     assert message in result.stderr
 
 
+def test_small_leaves_another_encoder_alone(recipe, columns, tmp_path, roberta) -> None:
+    """RoBERTa, exported for the full size, is taken, and said; where it is not, nothing is put."""
+    folder = str(columns(sentences(6), sentences(2)))
+    result = recipe("prepare", "--small", "mine", CONLL_DIR=folder)
+    assert f"note: --small with ROBERTA_PATH={roberta}/model.pt: that encoder, not" in result.stderr
+    missing = str(tmp_path / "none" / "model.pt")
+    arguments = ("prepare", "--small", "mine")
+    result = recipe(*arguments, check=False, CONLL_DIR=folder, ROBERTA_PATH=missing)
+    assert result.returncode == 1
+    assert "none/model.pt does not exist" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_settings_of_train(fake, roberta, tmp_path) -> None:
     """Full size: the numbers of README.md, whatever the number of GPUs."""
     out = tmp_path / "out"
@@ -324,12 +341,13 @@ def test_settings_of_train(fake, roberta, tmp_path) -> None:
     for folder in (data / "text", data / "input0", data / "label"):
         folder.mkdir(parents=True)
     (data / "text" / "train.input0").write_text("1\n" * 14041)
+    (data / "text" / "info.json").write_text('{"longest": {"train": 273}}')  # and <s>, </s>
     (data / "input0" / "dict.txt").write_bytes((roberta / "dict.txt").read_bytes())
     (data / "input0" / "train.bin").touch()
     env = fake.env(gpus=2) | {"ROBERTA_PATH": str(roberta / "model.pt"), "OUT": str(out)}
     env["PYTHONPATH"] = str(ROOT)  # the real torch reads the checkpoint
     env |= {"NGPU": "1", "CPU": "1", "ALPHA": "4"}
-    run(["bash", NER / "train.sh", "conll2003"], env=env)
+    assert "note: " not in run(["bash", NER / "train.sh", "conll2003"], env=env).stderr
     (call,) = fake.calls()
     assert option(call, "--max-update") == "4390"  # 5 epochs of 878
     assert option(call, "--warmup-updates") == "263"
@@ -351,6 +369,13 @@ def test_settings_of_train(fake, roberta, tmp_path) -> None:
         ["bash", NER / "train.sh", "conll2003"], env=env | {"MAX_SENTENCES": "5"}, check=False
     )
     assert "BATCH (16) must be a multiple of MAX_SENTENCES x GPUs" in result.stderr
+    # where batches of 16 do not hold 16
+    (data / "text" / "info.json").write_text('{"longest": {"train": 700}}')
+    result = run(["bash", NER / "train.sh", "conll2003"], env=env | {"ALPHA": "5"})
+    assert (
+        "note: batches of sentences with more than 275 tokens hold fewer than 16" in result.stderr
+    )
+    assert "less than EPOCHS=5: set MAX_TOKENS to 8192 or, if memory is short, a" in result.stderr
 
 
 class Tagger(torch.nn.Module):
@@ -418,6 +443,11 @@ def test_differences(modules, tmp_path) -> None:
     # F1 = 2 p / (1 + p) for a share p of 100 drawn: 95% of p within 0.5 +- 0.098
     ends = [100 - 200 * p / (1 + p) for p in (0.598, 0.402)]
     assert (low, high) == pytest.approx(ends, abs=2)
+    conll_files(tmp_path, "rdrop-5", half[1:])
+    result = run([sys.executable, NER / "compare.py", tmp_path], check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "were scored on different sets of sentences (valid)" in line
 
 
 def test_mean_over_seeds(modules) -> None:

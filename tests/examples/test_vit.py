@@ -181,7 +181,12 @@ def test_masked_labels_count_nowhere(tmp_path) -> None:
     expected = definition(outputs.logits.flatten(0, 1), labels.flatten(), 0.5, 0.2)
     torch.testing.assert_close(loss, expected)
     nothing = {**batch, "labels": torch.full_like(labels, -100)}
-    assert trainer.compute_loss(model, nothing).item() == 0
+    for items in (None, torch.tensor(0)):  # as Trainer counts them
+        loss = trainer.compute_loss(model, nothing, num_items_in_batch=items)
+        assert loss.item() == 0
+        model.zero_grad()
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("average", [True, False])
@@ -235,6 +240,19 @@ def test_bfloat16(tmp_path) -> None:
     torch.testing.assert_close(loss, expected)
 
 
+def unnamed() -> nn.Module:
+    """A model whose kind of loss transformers does not know, as that of a user's own class."""
+    model = vit()
+    model.loss_type = None
+    return model
+
+
+def test_a_model_of_ones_own(tmp_path) -> None:
+    model = unnamed()
+    model.loss_type = "ForSequenceClassification"
+    RDropTrainer(model, arguments(tmp_path), alpha=1.0)
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
@@ -251,6 +269,12 @@ def test_bfloat16(tmp_path) -> None:
             {"alpha": 1.0},
             r"of another kind \(ForSequenceClassification, regression\)",
         ),
+        (
+            lambda: bert(BertForSequenceClassification, num_labels=1),
+            {"alpha": 1.0},
+            r"of another kind \(ForSequenceClassification, regression\)",
+        ),
+        (unnamed, {"alpha": 1.0}, "of your own is for, set its loss_type to 'ForSequenceClassif"),
         (vit, {"alpha": 1.0, "compute_loss_func": max}, "has a loss of its own"),
     ],
 )
@@ -267,6 +291,9 @@ def test_batches_that_the_trainer_refuses(tmp_path) -> None:
         trainer.compute_loss(model, {"pixel_values": batch["pixel_values"]})
     with pytest.raises(UsageError, match=r"cannot repeat inputs\['head_mask'\] .* batch size 4"):
         trainer.compute_loss(model, {**batch, "head_mask": torch.ones(1)})
+    several = {**batch, "labels": torch.ones(4, 10)}
+    with pytest.raises(UsageError, match="labels are numbers of classes, got numbers with a point"):
+        trainer.compute_loss(model, several)
 
 
 def test_dropout_is_found() -> None:
@@ -408,6 +435,15 @@ def folder(tmp_path) -> Path:
     return tmp_path / "folder"
 
 
+def test_whole_photos_are_taken(tmp_path) -> None:
+    import images as module  # examples/vit/images.py
+
+    photo(tmp_path / "plain.jpg")
+    photo(tmp_path / "more.jpg", behind=b"some cameras write this")
+    for name in ("plain.jpg", "more.jpg"):
+        module.check_image(tmp_path / name)
+
+
 def test_folder(folder, tmp_path, capsys) -> None:
     (folder / "train" / ".DS_Store").write_text("")
     program("images", "--data", folder, "--out", tmp_path / "data.json")
@@ -428,6 +464,14 @@ def test_folder(folder, tmp_path, capsys) -> None:
 
 def remove(path: Path) -> None:
     shutil.rmtree(path)
+
+
+def photo(path: Path, share: float = 1.0, behind: bytes = b"") -> None:
+    """A JPEG, or the first part of its bytes; perhaps with something behind its end."""
+    noise = numpy.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=numpy.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: round(share * len(content))] + behind)
 
 
 @pytest.mark.parametrize(
@@ -456,6 +500,10 @@ def remove(path: Path) -> None:
         (
             lambda f: (f / "train" / "dog" / "notes.txt").write_text("none"),
             "{f}/train/dog/notes.txt is not an image that can be read: remove it",
+        ),
+        (
+            lambda f: photo(f / "train" / "dog" / "half.jpg", 0.5),
+            "{f}/train/dog/half.jpg is not an image that can be read: remove it",
         ),
     ],
 )
@@ -568,8 +616,8 @@ def test_a_resumed_training_is_an_undisturbed_one(folder, tmp_path) -> None:
     assert [line[0] for line in curve] == ["update", "2", "4", "6"]
     assert 0 < seconds[0] < seconds[1] < seconds[2]
     # as if it had been stopped after update 3, and while it wrote a checkpoint
-    for path in ("model", "checkpoint-6"):
-        shutil.rmtree(run_folder / path)
+    shutil.rmtree(run_folder / "checkpoint-6")
+    (run_folder / "model" / "config.json").write_text("{}")
     (run_folder / "curve.tsv").unlink()
     (run_folder / "checkpoint-4" / "trainer_state.json").unlink()
     program("train", *arguments)
@@ -625,6 +673,10 @@ def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
     assert model.config.hidden_dropout_prob == 0.1
     assert model.config.image_size == 64
     assert model.vit.embeddings.position_embeddings.shape == (1, 1 + 4 * 4, 8)
+    with (tmp_path / "out" / "animals" / "data.json").open("a") as file:
+        file.write("\n")
+    changed = script("train", arguments=["animals"], check=False, **settings)
+    assert re.search(r"made with other settings .*> --data-checksum", changed.stderr)
     processor = ViTImageProcessorPil.from_pretrained(run_folder / "model")
     assert list(processor.image_mean) == [0.4] * 3  # the pretrained model's
     scores = json.loads((run_folder / "scores.json").read_text())
@@ -642,6 +694,18 @@ def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
     program("evaluate", "--data", tmp_path / "out" / "animals" / "data.json", run_folder)
     scores = json.loads((run_folder / "scores.json").read_text())
     assert (scores["accuracy"], scores["low"], scores["high"]) == (100, 100, 100)
+
+
+def test_models_that_are_no_vit(folder, pretrained, tmp_path) -> None:
+    """transformers would take what fits and draw the rest at random."""
+    arguments = tiny_training(folder, tmp_path)
+    bert(BertForMaskedLM).float().save_pretrained(tmp_path / "bert")
+    message = "train: .*bert lacks [0-9]+ of a ViT's parameters, vit.* for one: set MODEL to a mod"
+    assert re.match(message, last_words("train", *arguments, "--model", tmp_path / "bert"))
+    (pretrained / "preprocessor_config.json").unlink()
+    changed = ["--model", pretrained, "--image_size", 32]
+    message = "train: cannot load .*tiny .*model.safetensors and preprocessor_config.json, or take"
+    assert re.match(message, last_words("train", *arguments, *changed))
 
 
 def test_position_embeddings_of_another_size(pretrained) -> None:
@@ -762,6 +826,7 @@ def test_wrong_settings(idx, tmp_path) -> None:
     assert "unknown argument --large" in message("train", "--large")
     assert "RUNS is a list of SETTING:SEED, got alpha1" in message("study", RUNS="alpha1")
     assert "no such setting: alpha" in message("study", RUNS="alpha:1")
+    assert "WORKERS must be 0 here" in message("study", WORKERS=2)
     data.parent.mkdir(exist_ok=True)
     data.write_text("{}")
     for name, value, expected in (
@@ -771,6 +836,7 @@ def test_wrong_settings(idx, tmp_path) -> None:
         ("UPDATES", "0", "UPDATES must be a whole number of at least 1, got '0'"),
         ("OPTIMIZER", "adam", "OPTIMIZER must be sgd or adamw, got 'adam'"),
         ("NNODES", "2", "NNODES is 2: set MASTER_ADDR"),
+        ("RUN", "alpha2.lr3", "RUN must be SETTING.SEED, of letters, digits, dots and dashes"),
     ):
         assert expected in message("train", small, **{name: value})
     # a run is not mixed with one of other settings
