@@ -45,8 +45,10 @@ def safe_globals() -> list[Any]:
     from their present one.
     """
     meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
-    multiarray = import_module("numpy._core.multiarray")
-    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar
+    try:
+        multiarray = import_module("numpy._core.multiarray")
+    except ModuleNotFoundError:  # numpy before 1.26
+        multiarray = import_module("numpy.core.multiarray")
     return [
         # the configuration: "args" until 2020, then "cfg", in 2020 as a DictConfig
         argparse.Namespace,
@@ -56,9 +58,12 @@ def safe_globals() -> list[Any]:
         *meter_classes,
         *((meter, f"fairseq.meters.{meter.__name__}") for meter in meter_classes),
         # arrays in metrics (--eval-bleu), under the names of numpy 2 and numpy 1
-        *(reconstruct, scalar, numpy.ndarray, numpy.dtype, *_DTYPES),
-        (reconstruct, "numpy.core.multiarray._reconstruct"),
-        (scalar, "numpy.core.multiarray.scalar"),
+        *(numpy.ndarray, numpy.dtype, *_DTYPES),
+        *(
+            (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+            for core in ("_core", "core")
+            for name in ("_reconstruct", "scalar")
+        ),
         # some tasks keep their dictionary; several processes broadcast placeholders
         Dictionary,
         _TensorPlaceholder,

@@ -40,10 +40,14 @@ def prepare() -> None:
 def require_fairseq_012(version: str) -> None:
     """Raise UsageError if ``version`` of fairseq lacks what the criteria extend.
 
-    0.12 brought dataclass configs with report_accuracy and ignore_prefix_size.
+    0.12 brought dataclass configs with report_accuracy and ignore_prefix_size. 1.0.0a0 was the name
+    of main from two years before it to after it: there the transformer's classes tell.
     """
     numbers = re.match(r"(\d+)\.(\d+)", version)
-    if numbers and (int(numbers[1]), int(numbers[2])) < (0, 12):
+    too_old = numbers and (int(numbers[1]), int(numbers[2])) < (0, 12)
+    if too_old or not hasattr(
+        import_module("fairseq.modules.transformer_layer"), "TransformerEncoderLayerBase"
+    ):
         raise UsageError(
             f"rdrop_fairseq needs fairseq 0.12 or newer, found {version}: {INSTALL_FAIRSEQ}"
         )

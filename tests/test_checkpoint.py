@@ -66,12 +66,14 @@ def test_another_librarys_list_takes_none_off_ours(tmp_path: Path) -> None:
         (meters.AverageMeter(), b"fairseq.meters", b"AverageMeter"),
         (np.array([1.5]), b"numpy.core.multiarray", b"_reconstruct"),
         (np.float64(1.5), b"numpy.core.multiarray", b"scalar"),
+        (np.array([1.5]), b"numpy._core.multiarray", b"_reconstruct"),
+        (np.float64(1.5), b"numpy._core.multiarray", b"scalar"),
     ],
 )
-def test_names_of_2019_and_of_numpy_1(tmp_path, obj, module, name) -> None:
+def test_names_of_2019_and_of_both_numpys(tmp_path, obj, module, name) -> None:
     """Old checkpoints spell some classes otherwise: rewrite a pickle as they have it."""
     pickled = pickle.dumps(obj, protocol=2)
-    for now in (b"fairseq.logging.meters", b"numpy._core.multiarray"):
+    for now in (b"fairseq.logging.meters", b"numpy._core.multiarray", b"numpy.core.multiarray"):
         pickled = pickled.replace(b"c" + now + b"\n", b"c" + module + b"\n")
     assert b"c" + module + b"\n" + name in pickled
 

@@ -289,6 +289,13 @@ def test_new_fairseq(version: str) -> None:
     require_fairseq_012(version)
 
 
+def test_old_main(monkeypatch) -> None:
+    """Main before 0.12 called itself 1.0.0a0, as it did after."""
+    monkeypatch.delattr("fairseq.modules.transformer_layer.TransformerEncoderLayerBase")
+    with pytest.raises(UsageError, match=r"0\.12 or newer, found 1\.0\.0a0"):
+        require_fairseq_012("1.0.0a0+6f6461b")
+
+
 def plugin_is_found(cwd: Path, user_dir: str, before: str = "pass", **env: str) -> bool:
     """Whether fairseq-train knows the plugin's flags, in a process of its own."""
     code = f"import sys; {before}; from fairseq_cli.train import cli_main; cli_main()"

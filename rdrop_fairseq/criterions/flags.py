@@ -31,17 +31,18 @@ class RDropFlags(FairseqDataclass):
         default=1,
         metadata={
             "help": "k of k-step R-Drop, >= 1; default 1: only one update of every k makes the "
-            "passes and the KL, the others are plain single passes. The paper (its section 4.2) "
-            "tries 1, 2, 5 and 10: a larger k trains faster and ends lower"
+            "passes and the KL, the others are plain single passes, whose gradient is that of one "
+            "cross-entropy, not two. The paper (its section 4.2) tries 1, 2, 5 and 10: a larger k "
+            "trains faster and ends lower"
         },
     )
     rdrop_impl: IMPLEMENTATIONS = field(  # type: ignore[valid-type]
         default="auto",
         metadata={
             "help": "how to compute the loss: linear (output projection fused with the loss: the "
-            "least memory and time), logits (fused loss on the logits), eager (the definition, "
-            "for comparison), or auto (linear where the model allows it, else logits); default "
-            "auto. All give the same numbers up to rounding"
+            "least memory and time, but in float16 it projects twice), logits (fused loss on the "
+            "logits), eager (the definition, for comparison), or auto (linear where the model "
+            "allows it, else logits); default auto. All give the same numbers up to rounding"
         },
     )
 
@@ -56,7 +57,7 @@ def check_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_interval: int) -> N
     if rdrop_passes < 2:
         raise UsageError(
             f"--rdrop-passes must be at least 2, got {rdrop_passes}: R-Drop compares passes. "
-            "For a single pass train with --criterion label_smoothed_cross_entropy"
+            "For a single pass train with the criterion that this one extends"
         )
     if rdrop_interval < 1:
         raise UsageError(

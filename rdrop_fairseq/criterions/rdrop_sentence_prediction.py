@@ -27,6 +27,7 @@ from ..labels import check_num_classes, label_names
 from ..loss import rdrop_loss
 from .flags import RDropFlags, impl_of_head
 from .interval import log_rdrop_updates
+from .model import unwrapped
 from .training import RDropTraining, Result, criterion_for, task_name
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
     def look_at(self, model: nn.Module) -> None:
         if self.classification_head_name not in getattr(model, "classification_heads", {}):
             raise UsageError(
-                f"{type(model).__name__} has no classification head named "
+                f"{type(unwrapped(model)).__name__} has no classification head named "
                 f"{self.classification_head_name!r}: use --arch roberta_base or another that "
                 "has them, and the same --classification-head-name for task and criterion"
             )

@@ -181,7 +181,8 @@ class _FusedLoss(torch.autograd.Function):
             return None, None, None, *multiplied(saved, grad_output)
         target, inputs, weight, bias = saved
         needed, factor = ctx.needs_input_grad[3:], grad_output.expand(target.shape)
-        _, gradients = _run(ctx.settings, target, (inputs, weight, bias), needed, factor)
+        settings = ctx.settings._replace(with_accuracy=False)  # forward has counted
+        _, gradients = _run(settings, target, (inputs, weight, bias), needed, factor)
         return None, None, None, *gradients
 
 
