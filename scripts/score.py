@@ -45,7 +45,9 @@ def score(
     """
     scores = {}
     bleu = BLEU(trg_lang=language, lowercase=lowercase)
-    for metric in (bleu, CHRF(lowercase=lowercase), TER()):
+    by_character = language in ("zh", "ja")  # TER would take a sentence for one word
+    ter = TER(normalized=by_character, asian_support=by_character)
+    for metric in (bleu, CHRF(lowercase=lowercase), ter):
         result = metric.corpus_score(hypothesis, [reference])
         signature = str(metric.get_signature())
         scores[result.name] = {"score": result.score, "signature": signature}

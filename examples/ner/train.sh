@@ -13,8 +13,8 @@
 #   ALPHA          weight of R-Drop's KL term                              default: 1
 #   SEED           one seed, or several: "1 2 3"                           default: 1
 #   EPOCHS         passes over the sentences   default: 5; with --small conll2003 1, wnut17 2
-#   BATCH          sentences in an update      default: 16
-#   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 3e-4
+#   BATCH          sentences in an update      default: 16, with --small 8
+#   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 2e-4
 #   UPDATES, WARMUP   default: those of EPOCHS, and six in a hundred of them
 #   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
 #   POOLER_DROPOUT before and inside the classifier                        default: 0
@@ -34,16 +34,15 @@ source "$root/scripts/recipe/finetune.sh"
 
 read_arguments "$@"
 need_data
-defaults=(5 2e-5)
 if $small; then
+  BATCH=${BATCH:-8} LR=${LR:-2e-4}
   case $TASK in
-    conll2003) defaults=(1 3e-4) ;;
-    wnut17) defaults=(2 3e-4) ;;
-    *) defaults=(5 3e-4) ;;
+    conll2003) EPOCHS=${EPOCHS:-1} ;;
+    wnut17) EPOCHS=${EPOCHS:-2} ;;
   esac
   gpu_or_cpu
 fi
-EPOCHS=${EPOCHS:-${defaults[0]}} BATCH=${BATCH:-16} LR=${LR:-${defaults[1]}}
+EPOCHS=${EPOCHS:-5} BATCH=${BATCH:-16} LR=${LR:-2e-5}
 MAX_SENTENCES=${MAX_SENTENCES:-$BATCH}
 require_positive EPOCHS BATCH
 rows=$(wc -l <"$data/text/train.input0")

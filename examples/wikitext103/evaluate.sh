@@ -48,9 +48,11 @@ require_program fairseq-eval-lm
 device=()
 ((!CPU)) || device=(--cpu)
 folder=$(dirname "$checkpoint")
+SAVE_DIR=$folder same_text "prepare the text that it was trained on again"
 name=$SUBSET
 [[ $PROTOCOL/$MODEL != authors/adaptive ]] || name+=.authors
 log=$folder/eval.$name.log
+rm -f "$folder/perplexity.$name.json" # of another measurement
 fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint" \
   --gen-subset "$SUBSET" --sample-break-mode none --tokens-per-sample "$TOKENS_PER_SAMPLE" \
   --context-window "$CONTEXT_WINDOW" --batch-size "$BATCH_SIZE" --required-batch-size-multiple 1 \
@@ -60,4 +62,5 @@ fairseq-eval-lm "$OUT/bin" --user-dir "$root/rdrop_fairseq" --path "$checkpoint"
 }
 mv "$log.tmp" "$log"
 python "$here/word_perplexity.py" --log "$log" --text "$OUT/raw/wiki.$SUBSET.tokens" \
-  --json "$folder/perplexity.$name.json"
+  --json "$folder/perplexity.$name.json" --about "checkpoint=$checkpoint" \
+  "tokens_per_sample=$TOKENS_PER_SAMPLE" "context_window=$CONTEXT_WINDOW"

@@ -21,3 +21,9 @@ fi
 authors=
 [[ $PROTOCOL/$MODEL/$CRITERION != authors/adaptive/rdrop ]] || authors=.authors
 SAVE_DIR=${SAVE_DIR:-$OUT/$MODEL.$CRITERION.$SEED$authors}
+
+# same_text REMEDY: what is trained in SAVE_DIR has the dictionary of the text in OUT
+same_text() {
+  [[ ! -f $SAVE_DIR/dict.txt ]] || cmp -s "$SAVE_DIR/dict.txt" "$OUT/bin/dict.txt" ||
+    die "$SAVE_DIR was trained on other text than $OUT/bin is now (its dict.txt differs): $1"
+}

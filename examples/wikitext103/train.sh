@@ -70,11 +70,19 @@ else
     --min-lr 0.0001)
 fi
 check_launch
-require_positive UPDATES
+require_positive UPDATES MAX_TOKENS
+[[ ${model[*]} =~ --tokens-per-sample\ ([0-9]+) ]]
+block=${BASH_REMATCH[1]}
+((MAX_TOKENS >= block)) ||
+  die "MAX_TOKENS must be at least $block, the tokens of a sample of this model, got $MAX_TOKENS: fairseq would leave out nearly all of the text"
 choose_update_freq "$tokens"
+echo "a batch holds $((MAX_TOKENS / block)) samples of $block tokens: at most" \
+  "$((MAX_TOKENS / block * block * NGPU * NNODES * UPDATE_FREQ)) tokens in an update"
 keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
   "set SAVE_DIR to another folder, or remove $SAVE_DIR"
+same_text "run train.sh with another SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
+cp "$OUT/bin/dict.txt" "$SAVE_DIR/dict.txt"
 start=()
 [[ -z $authors || ! -f $SAVE_DIR/checkpoint_best.pt ]] ||
   start=(--restore-file "$SAVE_DIR/checkpoint_best.pt")

@@ -38,12 +38,16 @@ def main() -> None:
     )
     parser.add_argument("--text", type=existing_file, required=True, help="the text in words")
     parser.add_argument("--json", type=Path, help="where to write the figures; default: nowhere")
+    parser.add_argument(
+        "--about", nargs="*", default=[], metavar="NAME=VALUE", help="what to note beside them"
+    )
     args = parser.parse_args()
 
     tokens, bits = measured(args.log.read_text())
     with args.text.open(encoding="utf-8", newline="\n") as lines:
         words = sum(len(line.split()) + 1 for line in lines)
     report = {
+        **dict(note.split("=", 1) for note in args.about),
         "tokens": tokens,
         "bits_per_token": bits,
         "token_perplexity": 2**bits,

@@ -6,7 +6,8 @@
 DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text of what was
 gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
 
-  --bpe sentencepiece  spm.model: one sentencepiece model for both languages, on raw text
+  --bpe sentencepiece  spm.model: one sentencepiece model for both languages, on raw text (with
+                       sentencepiece's nmt_nfkc normalisation, but none if a language is zh)
   --bpe moses          codes: joint byte-pair codes of subword-nmt, on text that is tokenised as
                        Moses does (sacremoses), as in the papers that report tokenised BLEU
 
@@ -108,6 +109,8 @@ def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Nam
             model_writer=model,
             vocab_size=args.vocab_size,
             character_coverage=args.character_coverage,
+            # the usual rule turns Chinese punctuation into ASCII, which no reference has
+            normalization_rule_name="identity" if "zh" in args.languages else "nmt_nfkc",
             minloglevel=1,
         )
     except RuntimeError as error:

@@ -15,6 +15,14 @@ BPE=${BPE:-sentencepiece} WORKERS=${WORKERS:-$(nproc)}
 DOWNLOAD=1
 [[ -z ${RAW_DIR:-} ]] || DOWNLOAD=0
 
+# table_checksum: of what the table of archives says of the pair, but the addresses, if there is one
+table_checksum() {
+  [[ ${SOURCE:-archives} == archives && -f $ARCHIVES ]] || return 0
+  list_archives
+  echo " archives=$(paste <(printf '%s\n' "${splits[@]}") <(printf '%s\n' "${corpora[@]}") \
+    <(printf '%s\n' "${archives[@]}") <(printf '%s\n' "${members[@]}") | cksum | tr ' ' '-')"
+}
+
 # begin_preparation CORPORA [SUBWORDS]: checks the settings and compares them with those of what is
 # there; CORPORA is those of the text, SUBWORDS more of those of the subwords
 begin_preparation() {
@@ -26,7 +34,7 @@ begin_preparation() {
   require_positive VOCAB_SIZE MAX_WORDS WORKERS
   require_program python fairseq-preprocess
   settings="$1 $cleaning $subwords"
-  keep_corpora_settings "$1"
+  keep_corpora_settings "$1$(table_checksum)"
   keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
   keep_stage_settings pieces "$OUT/pieces" "$subwords"
   mkdir -p "$OUT/corpora" "$OUT/clean"

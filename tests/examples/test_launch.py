@@ -99,12 +99,14 @@ def test_a_process_of_torchrun_does_not_train_alone(data, tmp_path) -> None:
 
 def test_slurm_job(fake, prepared) -> None:  # noqa: F811
     """train.sbatch, with an srun that runs the command once and a scontrol that names hosts."""
-    (fake.programs / "srun").write_text('#!/usr/bin/env bash\nshift\nexec "$@"\n')
+    (fake.programs / "srun").write_text(
+        '#!/usr/bin/env bash\n[[ $1 == --cpus-per-task=32 ]] || exit 9\nshift 2\nexec "$@"\n'
+    )
     (fake.programs / "scontrol").write_text("#!/usr/bin/env bash\nprintf 'n1\\nn2\\n'\n")
     for name in ("srun", "scontrol"):
         os.chmod(fake.programs / name, 0o755)
     env = {**fake.env(8), "OUT": str(prepared), "SLURM_NNODES": "2", "SLURM_JOB_ID": "7"}
-    env |= {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NODEID": "1"}
+    env |= {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NODEID": "1", "SLURM_CPUS_PER_TASK": "32"}
     env |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
     run(["bash", ROOT / "examples" / "wmt14" / "train.sbatch", "en-de"], env=env)
     (call,) = fake.calls()
@@ -120,6 +122,29 @@ def test_srun_may_start_the_script(fake, prepared) -> None:  # noqa: F811
     env = {**fake.env(1), "OUT": str(prepared), "PMI_RANK": "0", "SLURM_STEP_ID": "0"}
     script("train", "en-de", env=env)
     assert len(fake.calls()) == 1
+
+
+def test_other_batches_begin_the_epoch_anew(fake, prepared) -> None:  # noqa: F811
+    """fairseq knows its place in an epoch as a number of batches, of this size, on each GPU."""
+    env = {**fake.env(4), "OUT": str(prepared), "NGPU": "1"}
+    last = prepared / "rdrop" / "checkpoint_last.pt"
+    script("train", "en-de", env=env)
+    for number, settings in enumerate(({}, {"NGPU": "2"}, {"NGPU": "2"}, {"MAX_TOKENS": "64"})):
+        last.touch()  # what the last call has trained
+        (prepared / "rdrop" / "updates").unlink(missing_ok=True)
+        result = script("train", "en-de", env={**env, **settings})
+        call = fake.calls()[-1]
+        assert len(fake.calls()) == number + 2
+        assert ("--reset-dataloader" in call) == (number in (1, 3))
+        assert ("note: the epoch begins anew" in result.stdout) == (number in (1, 3))
+    # stopped before it has saved anything: still other batches than the checkpoint's
+    os.utime(last, (1, 1))
+    (prepared / "rdrop" / "batches").write_text("0 9999 tokens on 1 GPU(s)\n")
+    (prepared / "rdrop" / "updates").unlink(missing_ok=True)
+    for _ in range(2):
+        script("train", "en-de", env={**env, "MAX_TOKENS": "64"})
+        (prepared / "rdrop" / "updates").unlink(missing_ok=True)
+        assert "--reset-dataloader" in fake.calls()[-1]
 
 
 def test_training_that_stops_early_is_not_done(fake, prepared) -> None:  # noqa: F811

@@ -356,15 +356,15 @@ def test_settings_of_train(fake, roberta, tmp_path) -> None:
     assert option(call, "--criterion") == "rdrop_sequence_tagging"
     assert option(call, "--rdrop-alpha") == "4"
     assert option(call, "--best-checkpoint-metric") == "f1"
-    for task, updates in (("conll2003", 878), ("wnut17", 1756), ("mine", 4390)):
+    for task, updates in (("conll2003", 1756), ("wnut17", 3512), ("mine", 8780)):
         (out / task).mkdir(exist_ok=True)
         if task != "conll2003":
             (out / task / data.name).symlink_to(data)
         run(["bash", NER / "train.sh", "--small", task], env=env)
         small = fake.calls()[-1]
         assert option(small, "--max-update") == str(updates)  # 1, 2 and 5 epochs
-        assert option(small, "--lr") == "3e-4"
-        assert option(small, "--batch-size") == "16"
+        assert option(small, "--lr") == "2e-4"
+        assert option(small, "--batch-size") == "8"
     result = run(
         ["bash", NER / "train.sh", "conll2003"], env=env | {"MAX_SENTENCES": "5"}, check=False
     )

@@ -132,6 +132,7 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     programs = ("fairseq-train", "torchrun")
     fake = FakePrograms(tmp_path / "fake", *programs, fairseq_train=TRAINED, torchrun=TRAINED)
     (tmp_path / "out" / "bin").mkdir(parents=True)
+    (tmp_path / "out" / "bin" / "dict.txt").touch()
     settings = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": tmp_path / "out", "CPU": 1}
     settings |= {"MODEL": model, "CRITERION": criterion}
     result = script("train", **settings)
@@ -147,7 +148,18 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     script("train", NGPU=8, **settings)
     (arguments,) = fake.calls("torchrun")
     assert options(arguments)["--update-freq"] == {"gpt": "16", "adaptive": "3"}[model]
-    (tmp_path / "out" / f"{model}.{criterion}.1" / "checkpoint_last.pt").touch()
+    folder = tmp_path / "out" / f"{model}.{criterion}.1"
+    (folder / "checkpoint_last.pt").touch()
+    # fewer tokens than a sample has, or another text
+    result = script("train", MAX_TOKENS=500, check=False, **settings)
+    assert result.returncode == 1
+    sample = {"gpt": 512, "adaptive": 3072}[model]
+    assert f"MAX_TOKENS must be at least {sample}, the tokens of a sample" in result.stderr
+    (folder / "dict.txt").write_text("other 1\n")
+    result = script("train", check=False, **settings)
+    assert result.returncode == 1
+    assert "was trained on other text than " in result.stderr
+    (folder / "dict.txt").unlink()
     result = script("train", TRAIN_ARGS="--dropout 0.3", UPDATES=10, check=False, **settings)
     assert result.returncode == 1
     for message in ("> --max-update 10 ", "> --dropout 0.3; set SAVE_DIR to another folder"):
@@ -158,6 +170,7 @@ def test_authors_protocol(tmp_path) -> None:
     """What R-Drop's train_lm_adaptive_wiki103_rdrop.sh has and its baseline's script has not."""
     fake = FakePrograms(tmp_path / "fake", "fairseq-train", "torchrun", fairseq_train=TRAINED)
     (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dict.txt").touch()
     settings = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": tmp_path, "CPU": 1}
     settings |= {"PROTOCOL": "authors", "MODEL": "adaptive"}
     script("train", **settings)
@@ -195,6 +208,7 @@ def test_evaluation_arguments(raw, tmp_path, model, protocol, expected) -> None:
         tmp_path / "fake", "fairseq-eval-lm", fairseq_eval_lm="echo no memory >&2; exit 1\n"
     )
     (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dict.txt").touch()
     (tmp_path / "bin" / "test.bin").write_text("x")
     (tmp_path / "raw").symlink_to(raw)
     (tmp_path / "model.pt").touch()

@@ -130,6 +130,9 @@ def test_language_and_case(files, tmp_path) -> None:
         expected = json.loads(run([*sacrebleu, "-m", metric, *language, *flag]).stdout)
         assert report[expected["name"]]["score"] == pytest.approx(expected["score"])
         assert report[expected["name"]]["signature"] == expected["signature"]
+    # of seven characters, two words that are spaced otherwise and one other character
+    assert 0 < report["TER"]["score"] < 50
+    assert "|asian:yes|" in report["TER"]["signature"]
 
 
 @pytest.mark.parametrize(
