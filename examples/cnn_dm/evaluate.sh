@@ -79,7 +79,8 @@ batches=$(((documents + BATCH_SIZE - 1) / BATCH_SIZE))
 
 # shards of another checkpoint, or searched otherwise, must not be mixed
 keep_settings "$DIR/settings" "checkpoint=$checkpoint $(stat -c 'bytes=%s time=%Y' "$checkpoint") \
-shards=$SHARDS batch=$BATCH_SIZE beam=$BEAM lenpen=$LENPEN length=$MIN_LEN-$MAX_LEN${bos:+ bos=1}" "set DIR to another folder, or remove $DIR"
+shards=$SHARDS batch=$BATCH_SIZE beam=$BEAM lenpen=$LENPEN length=$MIN_LEN-$MAX_LEN${bos:+ bos=1} \
+data=$(checksum "$OUT"/raw/test.* "$OUT"/bin/test.* "$OUT"/bin/dict.*)" "set DIR to another folder, or remove $DIR"
 precision=(--fp16)
 ((!CPU)) || precision=(--cpu)
 data=$OUT/bin prefix=()

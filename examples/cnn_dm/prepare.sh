@@ -44,8 +44,10 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --dataset "$DATASET" --out "$corpus"
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
-keep_settings_of "$OUT/raw" "$OUT/raw.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR" \
-  "set OUT to another folder, or remove $OUT"
+# the text itself, too: evaluate.sh takes references from it
+keep_settings_of "$OUT/bpe" "$OUT/raw.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR checksum=$(
+  cat "$corpus"/{train,val,test}.{source,target} | cksum | tr ' ' '-'
+)" "set OUT to another folder, or remove $OUT"
 keep_settings_of "$OUT/bpe" "$OUT/bpe.settings" "BART_DIR=$BART_DIR GPT2_BPE=$GPT2_BPE \
 MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $OUT/bpe and $OUT/bin"
 link "$corpus" "$OUT/raw" # for evaluate.sh

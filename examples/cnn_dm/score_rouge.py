@@ -7,8 +7,9 @@ All files hold one summary a line, untokenised. F-measures x 100, Porter stemmer
 the summaries are parted into sentences by the rule of sentences.py, but the references as
 --sentences says, if it is given: REF with a tab between sentences. The intervals are
 rouge-score's bootstrap over the summaries. With --baseline, the difference to another
-system is bootstrapped, pair by pair. ROUGE varies by implementation: the JSON says how it was
-computed.
+system is bootstrapped, pair by pair. With --sentences, what the references themselves would
+have is said if that is not 100: their sentences are known, a summary's are not. ROUGE varies by
+implementation: the JSON says how it was computed.
 """
 
 import hashlib
@@ -105,6 +106,12 @@ def main() -> None:
     report: dict = {**bootstrap(scores), "how": how}
     for name in METRICS.values():
         print("{} {f:.2f} [{low:.2f}, {high:.2f}]".format(name, **report[name]))
+    if args.sentences:
+        perfect = bootstrap(score_each(texts["reference"], references))
+        report["perfect"] = {name: values["f"] for name, values in perfect.items()}
+        if any(f"{value:.2f}" != "100.00" for value in report["perfect"].values()):
+            best = ", ".join(f"{name} {value:.2f}" for name, value in report["perfect"].items())
+            print(f"  summaries that equal the references would have {best}")
     if "baseline" in texts:
         theirs = score_each(texts["baseline"], references)
         report["difference_to_baseline"] = bootstrap(differences(scores, theirs))

@@ -52,6 +52,8 @@ updates_in_time() {
   for name in "$1" "$MAIN"; do
     [[ -f $runs/$name.$2/updates ]] || die "$1-time:$2 needs $name:$2 earlier in RUNS"
     recorded_seconds "$runs/$name.$2/cpu_seconds" >/dev/null
+    (($(wc -l <"$runs/$name.$2/cpu_seconds") == 1)) ||
+      die "$runs/$name.$2 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
   done
   updates=$(awk -v updates="$UPDATES" -v own="$(recorded_seconds "$runs/$1.$2/cpu_seconds")" \
     -v main="$(recorded_seconds "$runs/$MAIN.$2/cpu_seconds")" \
@@ -61,7 +63,8 @@ updates_in_time() {
 check_runs
 require_positive UPDATES
 bash "$here/prepare.sh"
-keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to another folder"
+search="BEAM=${BEAM:-} LENPEN=${LENPEN:-} MAX_LEN=${MAX_LEN:-} MIN_LEN=${MIN_LEN:-} FORCE_BOS=${FORCE_BOS:-}"
+keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES $search" "set OUT to another folder"
 export OMP_NUM_THREADS=1 # one thread: seconds of CPU time compare
 
 for item in $RUNS; do
@@ -70,11 +73,13 @@ for item in $RUNS; do
   read_setting "$setting"
   updates=$UPDATES
   [[ $setting != *-time ]] || updates_in_time "${setting%-time}" "$seed"
-  if ! is_trained "$run" "$updates"; then
+  train=(env "${variables[@]}" "SEED=$seed" "UPDATES=$updates" "SAVE_DIR=$run" bash "$here/train.sh")
+  if is_trained "$run" "$updates" >/dev/null; then
+    "${train[@]}" | tail -n 1 # which refuses it if it is of other settings or data
+  else
     mkdir -p "$run"
     echo "train: $setting, seed $seed, $updates updates, in $run/train.log"
-    record_seconds "$run/cpu_seconds" env "${variables[@]}" "SEED=$seed" "UPDATES=$updates" \
-      "SAVE_DIR=$run" bash "$here/train.sh" >/dev/null || die "training failed: see $run/train.log"
+    record_seconds "$run/cpu_seconds" "${train[@]}" >/dev/null || die "training failed: see $run/train.log"
   fi
   [[ $run/test/rouge.json -nt $run/updates ]] ||
     DIR=$run/test bash "$here/evaluate.sh" "$run/checkpoint_best.pt" >/dev/null

@@ -44,7 +44,11 @@ need_encoder
 
 text=$OUT/$TASK/text
 source_of_text="by length GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
-[[ -z $TSV_DIR ]] || source_of_text+=" checksum=$(cat "$TSV_DIR/$TASK".*.tsv* 2>/dev/null | cksum | tr ' ' '-')"
+if [[ -n $TSV_DIR ]]; then
+  source_of_text+=" checksum=$(cat "$TSV_DIR/$TASK".*.tsv* 2>/dev/null | cksum | tr ' ' '-')"
+elif [[ -n $GLUE_DIR ]]; then
+  source_of_text+=" checksum=$(cat "$GLUE_DIR/$TASK"/*.tsv 2>/dev/null | cksum | tr ' ' '-')"
+fi
 keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
   "set OUT to another folder, or remove $OUT/$TASK"
 if [[ -d $data ]]; then

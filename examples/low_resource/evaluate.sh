@@ -31,7 +31,7 @@ keep_memory
 export OMP_NUM_THREADS=1
 export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
 
-settings="BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0} GENERATE_ARGS=$GENERATE_ARGS"
+settings="BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0} GENERATE_ARGS=$GENERATE_ARGS SCORE_ARGS=${SCORE_ARGS:-}"
 keep_settings_of "$run/best/scores.json" "$run/evaluate.settings" "$settings" "remove $run/best, $run/last and $run/average to score it anew"
 for which in best last; do
   [[ $run/$which/scores.json -nt $run/updates ]] && continue

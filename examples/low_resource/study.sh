@@ -86,6 +86,7 @@ updates_in_time() {
 }
 
 check_runs
+[[ -z ${SCORE_ARGS:-} ]] || die "SCORE_ARGS is set, but the study compares with sacrebleu's defaults: leave it unset"
 bash "$here/prepare.sh"
 keep_settings "$OUT/study.settings" "MAIN=$MAIN UPDATES=$UPDATES" "set OUT to another folder"
 

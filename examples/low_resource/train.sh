@@ -41,7 +41,7 @@ require_program fairseq-train
 
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
-keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings" "set RUN to another name, or remove $run"
+keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings data=$(checksum "$OUT"/bin/*.{bin,txt})" "set RUN to another name, or remove $run"
 [[ ! -f $run/updates ]] || (($(<"$run/updates") <= UPDATES)) ||
   die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
 ! is_trained "$run" "$UPDATES" || exit 0

@@ -10,13 +10,13 @@ find_folders() {
     SMALL_DIR=${SMALL_DIR:-$OUT/small}
     ROBERTA_PATH=${ROBERTA_PATH:-$SMALL_DIR/minilm/model.pt}
   fi
-  encoder=$(basename "$(dirname "${ROBERTA_PATH:-unset}")")
+  encoder=$(basename "$(realpath -ms "$(dirname "${ROBERTA_PATH:-unset/model.pt}")")")
   data=$OUT/$TASK/$encoder-data
   runs=$OUT/$TASK/$encoder
 }
 
-# data_checksum: of the binary data, for a run's settings
-data_checksum() { cat "$data"/*/*.bin | cksum | tr ' ' '-'; }
+# data_checksum: of the binary data and a regression's labels, for a run's settings
+data_checksum() { { cat "$data"/*/*.bin "$data"/label/*.label 2>/dev/null || true; } | cksum | tr ' ' '-'; }
 
 # fetch_minilm: for --small, unless another encoder is named by ROBERTA_PATH
 fetch_minilm() {

@@ -204,10 +204,13 @@ recorded_seconds() {
   awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$1"
 }
 
-# link TARGET NAME: NAME leads to the folder TARGET, unless it is there already
+# link TARGET NAME: NAME leads to the folder TARGET, unless it is a folder itself
 link() {
-  [[ -e $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
+  [[ -d $2 && ! -L $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
 }
+
+# checksum FILE...: one of them all
+checksum() { cat "$@" | cksum | tr ' ' '-'; }
 
 # preprocess FOLDER LOG ARGUMENT...: fairseq-preprocess into FOLDER, whole or not at all
 preprocess() {

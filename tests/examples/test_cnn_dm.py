@@ -425,7 +425,7 @@ for value in 9 $loss 7; do
   echo "x | INFO | valid | epoch 001 | valid on 'valid' subset | loss $value | ppl 1$value.5 | wps"
 done
 [[ ! -e $FAIL ]] || { echo the trouble; exit 1; }
-touch "$folder/checkpoint_best.pt"
+touch "$folder"/checkpoint_{best,last}.pt
 """
 )
 STUDY_GENERATE = """
@@ -476,7 +476,7 @@ def test_study(tmp_path) -> None:
     script("study", **env, RUNS=" ".join(runs))
     for run, times in (
         ("baseline.1", "1.0 0.5"),
-        ("alpha0.7.1", "2.5 0.25\n0.5 0.1"),  # a run that was stopped and went on
+        ("alpha0.7.1", "3.0 0.35"),
         ("alpha0.7-once.1", "2.0 0.0"),
     ):
         (out / "runs" / run / "cpu_seconds").write_text(f"{times}\n")
@@ -538,6 +538,20 @@ def test_study(tmp_path) -> None:
     assert (len(fake.calls("fairseq-train")), len(fake.calls("fairseq-generate"))) == before
     assert (out / "results.md").read_text() == table
     assert "made with other settings" in message(UPDATES="50")
+    assert "> BEAM=9" in message(BEAM=9)
+    # neither other text in the same folder nor other data under the same runs
+    kept = (raw / "test.source").read_text()
+    (raw / "test.source").write_text(kept.replace("the", "a"))
+    assert "> checksum=" in message()
+    (raw / "test.source").write_text(kept)
+    dictionary = (out / "bin" / "dict.source.txt").read_text()
+    (out / "bin" / "dict.source.txt").write_text("other 1\n")
+    assert "> data=" in message(RUNS="baseline:2")
+    (out / "bin" / "dict.source.txt").write_text(dictionary)
+    (out / "runs" / "baseline.1" / "cpu_seconds").write_text("1.0 0.5\n1.0 0.5\n")
+    assert "was interrupted, and its time is also that of updates" in message(
+        RUNS="baseline-time:1"
+    )
     (out / "runs" / "baseline.1" / "cpu_seconds").write_text("unknown\n")
     assert "the time of " in message(RUNS="baseline-time:1")
 

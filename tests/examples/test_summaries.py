@@ -72,10 +72,21 @@ def test_sentences_of_the_reference_are_kept(tmp_path) -> None:
     assert report["ROUGE-Lsum"]["f"] == pytest.approx(100 * 2 / 3)
     assert report["how"]["sentences"].endswith("; of references: a highlight")
     assert "of references: a highlight" in result.stdout
-    # what is perfect has 100, however its own sentences are parted
+    assert set(report["perfect"].values()) == {100}
+    assert "that equal the references" not in result.stdout
+    # what is perfect has 100 here, and not where a part of a sentence is found at another place
     score(tmp_path, f"{reference}\n", f"{reference}\n", "--sentences", tmp_path / "kept")
     report = json.loads((tmp_path / "json").read_text())
     assert {report[name]["f"] for name in ("ROUGE-1", "ROUGE-2", "ROUGE-Lsum")} == {100}
+    twice = "The U.S. says the U.S. economy grew."
+    (tmp_path / "kept").write_text(f"{twice}\tIt fell.\n")
+    result = score(tmp_path, "a\n", f"{twice} It fell.\n", "--sentences", tmp_path / "kept")
+    perfect = json.loads((tmp_path / "json").read_text())["perfect"]
+    assert (perfect["ROUGE-1"], perfect["ROUGE-2"]) == (100, 100)
+    assert perfect["ROUGE-Lsum"] < 100
+    assert f"would have ROUGE-1 100.00, ROUGE-2 100.00, ROUGE-Lsum {perfect['ROUGE-Lsum']:.2f}" in (
+        result.stdout
+    )
 
 
 @pytest.mark.parametrize(
