@@ -23,7 +23,8 @@
 #   UPDATES  updates of each run but -time                    default: 3000
 #   MAX_TOKENS_OF_TEXT  longest document or summary           default: 256
 #   OUT      where to write                                   default: runs/summaries_study
-#   and those of prepare.sh, train.sh and evaluate.sh for SMALL=1 CPU=1
+#   and those of prepare.sh, train.sh and evaluate.sh for SMALL=1 CPU=1, of which
+#   BEAM, LENPEN, MAX_LEN, MIN_LEN, FORCE_BOS   are the same for all runs
 set -euo pipefail
 
 source "$(dirname "$0")/../../scripts/recipe/stages.sh"

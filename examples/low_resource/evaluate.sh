@@ -13,7 +13,7 @@
 #   TGT     target language                                 default: de
 #   GENERATE_ARGS  more arguments for fairseq-generate      default: --cpu --max-len-a 1.5
 #           --max-len-b 20: no translation is longer than 1.5 times the source and 20 pieces
-#   and those of scripts/evaluate.sh: BEAM (default: 5), LENPEN (default: 1.0), ...
+#   and those of scripts/evaluate.sh: BEAM (default: 5), LENPEN (default: 1.0), SCORE_ARGS, ...
 set -euo pipefail
 
 source "$(dirname "$0")/../../scripts/recipe/stages.sh"
