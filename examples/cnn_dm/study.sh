@@ -47,7 +47,7 @@ read_setting() {
   fi
 }
 
-# updates_in_time SETTING SEED: how many of its updates take as long as the run of MAIN
+# updates_in_time SETTING SEED: sets updates, how many of its take as long as the run of MAIN
 updates_in_time() {
   local name
   for name in "$1" "$MAIN"; do
@@ -56,9 +56,8 @@ updates_in_time() {
     (($(wc -l <"$runs/$name.$2/cpu_seconds") == 1)) ||
       die "$runs/$name.$2 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
   done
-  updates=$(awk -v updates="$UPDATES" -v own="$(recorded_seconds "$runs/$1.$2/cpu_seconds")" \
-    -v main="$(recorded_seconds "$runs/$MAIN.$2/cpu_seconds")" \
-    'BEGIN { printf "%.0f\n", updates * main / own }')
+  updates=$(updates_in "$(recorded_seconds "$runs/$MAIN.$2/cpu_seconds")" "$UPDATES" \
+    "$(recorded_seconds "$runs/$1.$2/cpu_seconds")")
 }
 
 check_runs

@@ -45,9 +45,9 @@ need_encoder
 text=$OUT/$TASK/text
 source_of_text="by length GLUE_DIR=$GLUE_DIR TSV_DIR=$TSV_DIR"
 if [[ -n $TSV_DIR ]]; then
-  source_of_text+=" checksum=$(cat "$TSV_DIR/$TASK".*.tsv* 2>/dev/null | cksum | tr ' ' '-')"
+  source_of_text+=" checksum=$(checksum "$TSV_DIR/$TASK".*.tsv* 2>/dev/null || true)" # rows.py says what is missing
 elif [[ -n $GLUE_DIR ]]; then
-  source_of_text+=" checksum=$(cat "$GLUE_DIR/$TASK"/*.tsv 2>/dev/null | cksum | tr ' ' '-')"
+  source_of_text+=" checksum=$(checksum "$GLUE_DIR/$TASK"/*.tsv 2>/dev/null || true)"
 fi
 keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
   "set OUT to another folder, or remove $OUT/$TASK"

@@ -79,12 +79,6 @@ go_on() {
   mv "$new.tmp" "$new"
 }
 
-# updates_in_time SEED: how many updates of the baseline take as long as the run of MAIN
-updates_in_time() {
-  awk -v updates="$UPDATES" -v plain="$(cpu_seconds "baseline.$1")" -v main="$(cpu_seconds "$MAIN.$1")" \
-    'BEGIN { printf "%.0f\n", updates * main / plain }'
-}
-
 check_runs
 [[ -z ${SCORE_ARGS:-} ]] || die "SCORE_ARGS is set, but the study compares with sacrebleu's defaults: leave it unset"
 bash "$here/prepare.sh"
@@ -98,7 +92,7 @@ for item in $RUNS; do
     baseline-time)
       go_on baseline "$seed" "$setting"
       need_run "$MAIN" "$seed" "$setting"
-      updates=$(updates_in_time "$seed")
+      updates=$(updates_in "$(cpu_seconds "$MAIN.$seed")" "$UPDATES" "$(cpu_seconds "baseline.$seed")")
       ;;
     *-long)
       updates=$((2 * UPDATES))

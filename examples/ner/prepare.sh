@@ -67,7 +67,7 @@ source_of_text="CONLL_DIR=$CONLL_DIR TAGS=$TAGS"
 if [[ -n $CONLL_DIR ]]; then
   find_splits
   files=("${train#*=}" "${valid#*=}" ${test:+"${test#*=}"})
-  source_of_text+=" checksum=$(cat "${files[@]}" | cksum | tr ' ' '-')"
+  source_of_text+=" checksum=$(checksum "${files[@]}")"
 fi
 keep_settings_of "$data" "$OUT/$TASK/$encoder.settings" "$source_of_text" \
   "set OUT to another folder, or remove $data"

@@ -60,7 +60,7 @@ for item in $RUNS; do
   if [[ $setting == baseline-time ]]; then
     plain=$(cpu_seconds "baseline.$seed")
     main=$(cpu_seconds "$MAIN.$seed")
-    updates=$(awk -v u="$UPDATES" -v plain="$plain" -v main="$main" 'BEGIN { printf "%.0f", u * main / plain }')
+    updates=$(updates_in "$main" "$UPDATES" "$plain")
   fi
   variables+=("RUN=$setting.$seed" "SEED=$seed" "UPDATES=$updates")
   env "${variables[@]}" bash "$here/train.sh" --small

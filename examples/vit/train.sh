@@ -91,7 +91,7 @@ settings+=" --learning_rate $LR --lr_scheduler_type cosine --warmup_steps $WARMU
 settings+=" --weight_decay $WEIGHT_DECAY --max_grad_norm 1 --label_smoothing_factor $LABEL_SMOOTHING"
 settings+=" --seed $SEED --eval_steps $EVAL_EVERY"
 # a run is scored on the images that it was trained with
-settings+=" --data-checksum $(cksum <"$data" | tr ' ' '-')"
+settings+=" --data-checksum $(checksum "$data")"
 # how an update is made up; its sum is what matters
 launched="--per_device_train_batch_size $GPU_BATCH --gradient_accumulation_steps $((BATCH / GPU_BATCH / NGPU))"
 ((!CPU)) || launched+=" --use_cpu"

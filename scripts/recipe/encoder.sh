@@ -16,7 +16,7 @@ find_folders() {
 }
 
 # data_checksum: of the binary data and a regression's labels, for a run's settings
-data_checksum() { { cat "$data"/*/*.bin "$data"/label/*.label 2>/dev/null || true; } | cksum | tr ' ' '-'; }
+data_checksum() { checksum "$data"/*/*.bin "$data"/label/*.label 2>/dev/null || true; }
 
 # fetch_minilm: for --small, unless another encoder is named by ROBERTA_PATH
 fetch_minilm() {
@@ -47,10 +47,10 @@ same_dictionary() {
 score_runs() {
   local mark run finished sum
   [[ -n ${ROBERTA_PATH:-} ]] || die "set ROBERTA_PATH as for train.sh"
+  sum=$(data_checksum)
   shopt -s nullglob
   finished=("$runs"/*/seed*/updates)
   ((${#finished[@]})) || die "no finished run in $runs: run train.sh $TASK first"
-  sum=$(data_checksum)
   for mark in "${finished[@]}"; do
     run=$(dirname "$mark")
     grep -q " data $sum " "$run/settings" ||

@@ -20,7 +20,7 @@ table_checksum() {
   [[ ${SOURCE:-archives} == archives && -f $ARCHIVES ]] || return 0
   list_archives
   echo " archives=$(paste <(printf '%s\n' "${splits[@]}") <(printf '%s\n' "${corpora[@]}") \
-    <(printf '%s\n' "${archives[@]}") <(printf '%s\n' "${members[@]}") | cksum | tr ' ' '-')"
+    <(printf '%s\n' "${archives[@]}") <(printf '%s\n' "${members[@]}") | checksum)"
 }
 
 # begin_preparation CORPORA [SUBWORDS]: checks the settings and compares them with those of what is

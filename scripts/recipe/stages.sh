@@ -204,12 +204,17 @@ recorded_seconds() {
   awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$1"
 }
 
+# updates_in SECONDS UPDATES OWN: how many updates take SECONDS where UPDATES took OWN
+updates_in() {
+  awk -v seconds="$1" -v updates="$2" -v own="$3" 'BEGIN { printf "%.0f\n", updates * seconds / own }'
+}
+
 # link TARGET NAME: NAME leads to the folder TARGET, unless it is a folder itself
 link() {
   [[ -d $2 && ! -L $2 ]] || ln -sfn "$(cd "$1" && pwd)" "$2"
 }
 
-# checksum FILE...: one of them all
+# checksum [FILE...]: one of them all, or of what it is given to read
 checksum() { cat "$@" | cksum | tr ' ' '-'; }
 
 # preprocess FOLDER LOG ARGUMENT...: fairseq-preprocess into FOLDER, whole or not at all

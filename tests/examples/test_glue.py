@@ -525,6 +525,18 @@ def test_a_regression_has_no_such_alpha(recipe, roberta, tmp_path) -> None:
         ("prepare", [], {}, "name a task"),
         ("prepare", ["RTE"], {"ROBERTA_PATH": "/none/model.pt"}, "/none/model.pt does not exist"),
         ("prepare", ["RTE"], {"ROBERTA_PATH": ""}, "set ROBERTA_PATH"),
+        (
+            "prepare",
+            ["RTE"],
+            {"GLUE_DIR": "/none"},
+            "GLUE's files are missing: /none/RTE/train.tsv",
+        ),
+        (
+            "prepare",
+            ["RTE"],
+            {"TSV_DIR": "/none"},
+            "neither /none/RTE.train.tsv nor RTE.train.tsv.gz",
+        ),
         ("train", ["RTE"], {}, "run prepare.sh RTE first"),
         ("evaluate", ["RTE"], {}, "no finished run"),
         ("train", ["--fast", "RTE"], {}, "unknown argument --fast"),
