@@ -6,6 +6,7 @@
 | picture | from | made by |
 | --- | --- | --- |
 | low_resource/rdrop.png | low_resource/curves.tsv | low_resource/curves.sh |
+| low_resource/time.png | low_resource/results.tsv, cnn_dm/results.tsv | the study.sh of both |
 | ../rdrop_fairseq/loss/cost.png | ../rdrop_fairseq/loss/cost.tsv | scripts/benchmark.py |
 """
 
@@ -13,6 +14,7 @@ import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -23,7 +25,18 @@ from text_files import argument_parser, command_line, writing
 
 HERE = Path(__file__).parent
 LOSS = HERE.parent / "rdrop_fairseq" / "loss"
-PLAIN, RDROP, OTHER = "#7f7f7f", "#c44e52", "#8fb0d4"
+PLAIN, RDROP, ONCE, OTHER = "#7f7f7f", "#c44e52", "#dd8452", "#8fb0d4"
+# the settings of the two studies that are one method, trained for longer and longer
+METHODS = {
+    "baseline": (PLAIN, "-", ["baseline", "baseline-time", "baseline-long"]),
+    "R-Drop": (RDROP, "-", ["alpha1", "alpha1-long", "alpha0.7"]),
+    "encoder once": (
+        ONCE,
+        "-",
+        ["alpha1-once", "alpha1-once-long", "alpha0.7-once", "alpha0.7-once-time"],
+    ),
+    "encoder once, 3 passes": (ONCE, ":", ["alpha1-once-passes3", "alpha1-once-passes3-long"]),
+}
 # for a README, which shows a picture about 850 pixels wide
 STYLE = {
     "font.size": 13,
@@ -87,6 +100,40 @@ def low_resource() -> Figure:
     return figure
 
 
+def lines_over_time(axes: Axes, rows: list[Row], score: str) -> None:
+    """For each method a line through its settings' means over the seeds, and a dot for each run."""
+    for name, (color, style, settings) in METHODS.items():
+        of_settings = [[row for row in rows if row["setting"] == setting] for setting in settings]
+        means = sorted(
+            (
+                fmean(float(row["cpu_seconds"]) for row in runs) / 60,
+                fmean(float(row[score]) for row in runs),
+            )
+            for runs in of_settings
+            if runs
+        )
+        if not means:
+            continue
+        axes.plot(*zip(*means, strict=True), style, color=color, marker="o", label=name)
+        runs = [row for runs in of_settings for row in runs]
+        times = [float(row["cpu_seconds"]) / 60 for row in runs]
+        axes.scatter(times, [float(row[score]) for row in runs], s=14, color=color, alpha=0.5)
+    axes.set(xlabel="CPU minutes of training", xlim=(0, None))
+
+
+def over_time() -> Figure:
+    """BLEU and ROUGE over CPU time, a line a method."""
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    bleu, rouge = figure.subplots(1, 2)
+    rows = table(HERE / "low_resource" / "results.tsv")
+    lines_over_time(bleu, [row for row in rows if row["checkpoint"] == "average"], "BLEU")
+    bleu.set_title("BLEU, English-German, 6,000 pairs")
+    bleu.legend(frameon=False, loc="lower right")
+    lines_over_time(rouge, table(HERE / "cnn_dm" / "results.tsv"), "ROUGE-1")
+    rouge.set_title("ROUGE-1, package descriptions")
+    return figure
+
+
 def cost_of_loss() -> Figure:
     """Time of a step and its memory above the body, by implementation."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
@@ -105,6 +152,7 @@ def cost_of_loss() -> Figure:
 
 PICTURES: dict[str, Callable[[], Figure]] = {
     "low_resource/rdrop.png": low_resource,
+    "low_resource/time.png": over_time,
     "../rdrop_fairseq/loss/cost.png": cost_of_loss,
 }
 

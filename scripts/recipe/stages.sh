@@ -145,7 +145,7 @@ uses_moses() { grep -qs bpe=moses "$OUT/pieces.settings"; }
 # again after its last update, it does one more
 is_trained() {
   [[ -f $1/updates ]] && (($(<"$1/updates") >= $2)) || return 1
-  echo "$1 is trained already, $(<"$1/updates") updates"
+  echo "$1 is trained already, $(<"$1/updates") updates (to train anew, remove that folder)"
 }
 
 # mark_trained RUN: RUN has had as many updates as fairseq-train says, in RUN/train.log, that it
