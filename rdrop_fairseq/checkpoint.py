@@ -1,4 +1,4 @@
-"""Load fairseq's checkpoints with torch >= 2.6, weights_only kept on.
+"""Load fairseq's checkpoints with torch >= 2.6, weights_only kept on, and save them whole.
 
 Since 2.6 torch.load unpickles only tensors, containers and classes on an allow-list.
 fairseq's checkpoints also hold its configuration, meters and, at times, numpy arrays.
@@ -24,6 +24,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.file_io import PathManager
 from fairseq.logging import meters
 from fairseq.trainer import Trainer
 from omegaconf.base import ContainerMetadata, Metadata
@@ -71,8 +72,10 @@ def safe_globals() -> list[Any]:
 
 
 def prepare() -> None:
-    """Extend torch's allow-list and make fairseq's loading errors readable."""
+    """Extend torch's allow-list, make fairseq's loading errors readable, save whole files."""
     allow()
+    if not hasattr(PathManager.copy, "__wrapped__"):
+        PathManager.copy = staticmethod(_whole(PathManager.copy))
     if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
         checkpoint_utils.load_checkpoint_to_cpu = _explain_errors(
             checkpoint_utils.load_checkpoint_to_cpu
@@ -90,6 +93,24 @@ def allow() -> None:
     # before 2.6 torch.load does not restrict by default, and refuses the pairs above
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
         torch.serialization.add_safe_globals(safe_globals())
+
+
+def _whole(copy: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+    """Let a training that is killed while it saves be resumed.
+
+    fairseq writes a checkpoint under a temporary name, and renames it; but copies it over
+    checkpoint_last.pt, which a training resumes from and which then is half a file.
+    """
+
+    @functools.wraps(copy)
+    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+        if not (overwrite and PathManager.supports_rename(dst_path)):
+            return copy(src_path, dst_path, overwrite)
+        copied = copy(src_path, dst_path + ".tmp", overwrite)
+        PathManager.rename(dst_path + ".tmp", dst_path)
+        return copied
+
+    return copy_whole
 
 
 # what reading a cut off file, or something else than a checkpoint, ends in

@@ -3,6 +3,7 @@
 import argparse
 import collections
 import pickle
+import shutil
 import sys
 import typing
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.file_io import PathManager
 from fairseq.logging import meters
 
 from rdrop_fairseq import checkpoint
@@ -211,3 +213,23 @@ def test_the_weak_ways_are_not_used() -> None:
             text = path.read_text()
             assert "FORCE_NO_WEIGHTS_ONLY" not in text
             assert "weights_only=False" not in text
+
+
+def test_a_kill_while_it_saves_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch) -> None:
+    new, last = tmp_path / "checkpoint_1_20.pt", tmp_path / "checkpoint_last.pt"
+    new.write_text("update 20")
+    last.write_text("update 10")
+
+    def killed(source: str, target: str, *args, **kwargs) -> None:
+        Path(target).write_text("upd")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == "update 10"
+
+    assert PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == new.read_text() == "update 20"
+    assert sorted(tmp_path.iterdir()) == [new, last]  # nothing of the first try

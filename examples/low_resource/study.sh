@@ -35,7 +35,10 @@ OUT=${OUT:-$root/runs/low_resource}
 # what matters most comes first, so that a study that is stopped early says something
 RUNS=${RUNS:-baseline:1 $MAIN:1 baseline:2 $MAIN:2 baseline:3 $MAIN:3 baseline-time:1
   baseline-time:2 baseline-time:3 baseline-long:1 $MAIN-long:1 baseline-long:2 $MAIN-long:2
-  baseline-long:3 $MAIN-long:3 alpha5:1 alpha3:1 alpha0:1 $MAIN-every2:1 $MAIN-every5:1
+  baseline-long:3 $MAIN-long:3 $MAIN-once:1 $MAIN-once:2 $MAIN-once:3 $MAIN-once-long:1
+  $MAIN-once-long:2 $MAIN-once-long:3 $MAIN-once-passes3:1 $MAIN-once-passes3:2
+  $MAIN-once-passes3:3 $MAIN-once-passes3-long:1 $MAIN-once-passes3-long:2
+  $MAIN-once-passes3-long:3 alpha5:1 alpha3:1 alpha0:1 $MAIN-every2:1 $MAIN-every5:1
   $MAIN-passes3:1}
 export OUT
 
