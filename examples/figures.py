@@ -25,7 +25,7 @@ from text_files import argument_parser, command_line, writing
 
 HERE = Path(__file__).parent
 LOSS = HERE.parent / "rdrop_fairseq" / "loss"
-PLAIN, RDROP, ONCE, OTHER = "#7f7f7f", "#c44e52", "#dd8452", "#8fb0d4"
+PLAIN, RDROP, ONCE, OTHER = "#7f7f7f", "#c44e52", "#4c72b0", "#8fb0d4"
 # the settings of the two studies that are one method, trained for longer and longer
 METHODS = {
     "baseline": (PLAIN, "-", ["baseline", "baseline-time", "baseline-long"]),
@@ -128,7 +128,9 @@ def over_time() -> Figure:
     rows = table(HERE / "low_resource" / "results.tsv")
     lines_over_time(bleu, [row for row in rows if row["checkpoint"] == "average"], "BLEU")
     bleu.set_title("BLEU, English-German, 6,000 pairs")
-    bleu.legend(frameon=False, loc="lower right")
+    figure.legend(
+        *bleu.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4
+    )
     lines_over_time(rouge, table(HERE / "cnn_dm" / "results.tsv"), "ROUGE-1")
     rouge.set_title("ROUGE-1, package descriptions")
     return figure
