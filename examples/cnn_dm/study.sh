@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A study on a CPU: what R-Drop gains on documents, with the encoder twice and once, at equal updates
-# and at equal CPU time. Trains and scores one run after the other, then writes the tables; running it
-# again skips runs that are complete, and goes on with one that was stopped.
+# and at equal CPU time. Trains and scores one run after the other, and writes the tables after each;
+# running it again skips runs that are complete, and goes on with one that was stopped.
 #
 #   RAW_DIR=pairs bash examples/cnn_dm/study.sh
 #
@@ -60,6 +60,8 @@ updates_in_time() {
     "$(recorded_seconds "$runs/$1.$2/cpu_seconds")")
 }
 
+tables() { python "$here/results.py" --runs "$runs" --main "$MAIN" --out "$OUT"; }
+
 check_runs
 require_positive UPDATES
 bash "$here/prepare.sh"
@@ -81,8 +83,10 @@ for item in $RUNS; do
     echo "train: $setting, seed $seed, $updates updates, in $run/train.log"
     record_seconds "$run/cpu_seconds" "${train[@]}" >/dev/null || die "training failed: see $run/train.log"
   fi
-  [[ $run/test/rouge.json -nt $run/updates ]] ||
+  if [[ ! $run/test/rouge.json -nt $run/updates ]]; then
     DIR=$run/test bash "$here/evaluate.sh" "$run/checkpoint_best.pt" >/dev/null
+    tables
+  fi
 done
-python "$here/results.py" --runs "$runs" --main "$MAIN" --out "$OUT"
+tables
 cat "$OUT/results.md"
