@@ -13,6 +13,7 @@
 import csv
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -103,21 +104,20 @@ def low_resource() -> Figure:
 def lines_over_time(axes: Axes, rows: list[Row], score: str) -> None:
     """For each method a line through its settings' means over the seeds, and a dot for each run."""
     for name, (color, style, settings) in METHODS.items():
-        of_settings = [[row for row in rows if row["setting"] == setting] for setting in settings]
-        means = sorted(
-            (
-                fmean(float(row["cpu_seconds"]) for row in runs) / 60,
-                fmean(float(row[score]) for row in runs),
-            )
-            for runs in of_settings
-            if runs
-        )
+        runs_of = [
+            [
+                (float(row["cpu_seconds"]) / 60, float(row[score]))
+                for row in rows
+                if row["setting"] == setting
+            ]
+            for setting in settings
+        ]
+        means = sorted(tuple(map(fmean, zip(*runs, strict=True))) for runs in runs_of if runs)
         if not means:
             continue
         axes.plot(*zip(*means, strict=True), style, color=color, marker="o", label=name)
-        runs = [row for runs in of_settings for row in runs]
-        times = [float(row["cpu_seconds"]) / 60 for row in runs]
-        axes.scatter(times, [float(row[score]) for row in runs], s=14, color=color, alpha=0.5)
+        dots = zip(*chain.from_iterable(runs_of), strict=True)
+        axes.scatter(*dots, s=14, color=color, alpha=0.5)
     axes.set(xlabel="CPU minutes of training", xlim=(0, None))
 
 
