@@ -30,8 +30,11 @@ shopt -s nullglob
 finished=("$runs"/*/updates)
 ((${#finished[@]})) || die "no finished run in $runs: run train.sh first"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+sum=$(checksum "$data")
 for mark in "${finished[@]}"; do
   run=$(dirname "$mark")
+  grep -q -- "--data-checksum $sum " "$run/settings" ||
+    die "$run was trained with other images than $data names now: remove it, or prepare its images again"
   [[ ! $run/scores.json -nt $mark ]] || continue
   python "$here/evaluate.py" --data "$data" --batch-size "$BATCH" --workers "$WORKERS" "$run"
 done

@@ -55,10 +55,10 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def correct(run: Path) -> numpy.ndarray:
-    """Whether each test image is classified right, in the order of their names. [N], 0 or 1"""
+def correct(run: Path) -> dict[str, float]:
+    """Whether each test image is classified right, 0 or 1, in the order of their names."""
     rows = sorted(table(run / "predictions.tsv"), key=lambda row: row["image"])
-    return numpy.array([row["label"] == row["predicted"] for row in rows], dtype=float)
+    return {row["image"]: float(row["label"] == row["predicted"]) for row in rows}
 
 
 def difference(runs: list[Path], others: list[Path]) -> tuple[float, float, float]:
@@ -67,10 +67,11 @@ def difference(runs: list[Path], others: list[Path]) -> tuple[float, float, floa
     Raises:
         InputError: they were not scored on the same images.
     """
-    ours, theirs = ([correct(run) for run in found] for found in (runs, others))
-    if len({len(values) for values in ours + theirs}) > 1:
+    scored = [correct(run) for run in runs + others]
+    if any(list(right) != list(scored[0]) for right in scored):
         raise InputError(f"{runs[0]} and {others[0]} were scored on different images")
-    images = numpy.mean([a - b for a, b in zip(ours, theirs, strict=True)], axis=0)
+    ours, theirs = numpy.split(numpy.array([list(right.values()) for right in scored]), 2)
+    images = (ours - theirs).mean(axis=0)
     return 100 * float(images.mean()), *interval(images)
 
 

@@ -90,26 +90,28 @@ choose_update_freq() {
     "update-freq $UPDATE_FREQ ($chosen) = $tokens tokens; the recipe's: $wanted"
 }
 
-# same_batches FOLDER BATCHES: the newest checkpoint in FOLDER, if there is one, was made with such
-# batches. fairseq knows its place in an epoch as a number of them. FOLDER/batches has a line for each
-# start, its time and its batches, and a checkpoint is of the last start before it
-same_batches() {
-  local written=0 before
-  [[ ! -f $1/checkpoint_last.pt ]] || written=$(stat -c %Y "$1/checkpoint_last.pt")
+# begin_epoch_if_other FOLDER BATCHES CHECKPOINT: the run in FOLDER goes on from CHECKPOINT, if it is there,
+# at the beginning of its epoch if it was made with other batches: fairseq knows its place in an epoch as
+# a number of them. FOLDER/batches has a line for each start, its time and its batches, and a checkpoint
+# is of the last start before it. Of several machines, machine 0 does it, which alone reads checkpoints
+begin_epoch_if_other() {
+  local last=$3 written=0 before
+  [[ ${NODE_RANK:-0} == 0 ]] || return 0
+  [[ ! -f $last ]] || written=$(stat -c %Y "$last")
   before=$(awk -v written="$written" '$1 <= written { sub(/^[^ ]* /, ""); found = $0 } END { print found }' \
     "$1/batches" 2>/dev/null) || true
   mkdir -p "$1"
-  [[ ${NODE_RANK:-0} != 0 ]] || echo "$EPOCHSECONDS $2" >>"$1/batches"
+  echo "$EPOCHSECONDS $2" >>"$1/batches"
   [[ -n $before && $before != "$2" ]] || return 0
-  echo "note: the epoch begins anew (--reset-dataloader): the checkpoint's batches had $before, now they have $2" >&2
-  return 1
+  echo "note: its epoch begins anew: the checkpoint's batches had $before, now they have $2" >&2
+  python "$root/scripts/recipe/change_checkpoint.py" --begin-epoch "$last"
 }
 
 # launch_training ARG...: fairseq-train on NGPU x NNODES processes that train one model.
 # The flags of the process group are given one by one: with others fairseq, if it sees one
 # GPU or none on a machine, trains a model of its own in every process, and exits with 0.
 launch_training() {
-  local world=$((NGPU * NNODES)) precision=(--fp16) group=() rendezvous folder='' i
+  local world=$((NGPU * NNODES)) precision=(--fp16) group=() rendezvous folder='' from='' i
   ((!BF16)) || precision=(--bf16)
   if ((CPU)); then
     keep_memory
@@ -121,8 +123,10 @@ launch_training() {
     "${precision[@]}" --distributed-world-size "$world" $TRAIN_ARGS)
   for ((i = 1; i < $#; i++)); do
     [[ ${!i} != --save-dir ]] || folder=${*:i+1:1}
+    [[ ${!i} != --restore-file ]] || from=${*:i+1:1}
   done
-  same_batches "$folder" "$MAX_TOKENS tokens on $world GPU(s)" || arguments+=(--reset-dataloader)
+  [[ $from == "$folder"/* ]] || from=$folder/checkpoint_last.pt # not one of another run
+  begin_epoch_if_other "$folder" "$MAX_TOKENS tokens on $world GPU(s)" "$from"
   if ((world == 1)); then
     fairseq-train "${arguments[@]}"
     return

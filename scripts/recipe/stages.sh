@@ -165,7 +165,7 @@ mark_trained() {
 # Of several machines, machine 0 does it
 forget_optimizer() {
   [[ -f $1/updates && -f $1/checkpoint_last.pt && ${NODE_RANK:-0} == 0 ]] || return 0
-  python "$root/scripts/recipe/forget_optimizer.py" "$1/checkpoint_best.pt"
+  python "$root/scripts/recipe/change_checkpoint.py" --forget-optimizer "$1/checkpoint_best.pt"
   rm "$1/checkpoint_last.pt"
 }
 
@@ -221,7 +221,7 @@ checksum() { cat "$@" | cksum | tr ' ' '-'; }
 preprocess() {
   local folder=$1 log=$2
   shift 2
-  rm -rf "$folder.tmp"
+  rm -rf "$folder" "$folder.tmp" # mv would put the new one into an old one
   fairseq-preprocess --destdir "$folder.tmp" "$@" >"$log" 2>&1 || {
     rm -rf "$folder.tmp"
     tail -n 1 "$log" >&2

@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+import torch
 
 from ..conftest import ROOT, run, train
 from .conftest import option
@@ -126,25 +127,31 @@ def test_srun_may_start_the_script(fake, prepared) -> None:  # noqa: F811
 
 def test_other_batches_begin_the_epoch_anew(fake, prepared) -> None:  # noqa: F811
     """fairseq knows its place in an epoch as a number of batches, of this size, on each GPU."""
-    env = {**fake.env(4), "OUT": str(prepared), "NGPU": "1"}
+    # on CPUs, where nothing asks the stand-in of torch for its GPUs
+    env = {**fake.env(0), "PYTHONPATH": "", "CPU": "1", "OUT": str(prepared), "NGPU": "1"}
     last = prepared / "rdrop" / "checkpoint_last.pt"
+
+    def trained_again(batches: int, **settings: str) -> tuple[int, str]:
+        """Where in its epoch the checkpoint is, from ``batches``, and what train.sh said."""
+        torch.save({"extra_state": {"train_iterator": {"iterations_in_epoch": batches}}}, last)
+        (prepared / "rdrop" / "updates").unlink(missing_ok=True)
+        said = script("train", "en-de", env={**env, **settings}).stdout
+        assert "--reset-dataloader" not in fake.calls()[-1]  # which begins with epoch 1
+        return torch.load(last)["extra_state"]["train_iterator"]["iterations_in_epoch"], said
+
     script("train", "en-de", env=env)
     for number, settings in enumerate(({}, {"NGPU": "2"}, {"NGPU": "2"}, {"MAX_TOKENS": "64"})):
-        last.touch()  # what the last call has trained
-        (prepared / "rdrop" / "updates").unlink(missing_ok=True)
-        result = script("train", "en-de", env={**env, **settings})
-        call = fake.calls()[-1]
-        assert len(fake.calls()) == number + 2
-        assert ("--reset-dataloader" in call) == (number in (1, 3))
-        assert ("note: the epoch begins anew" in result.stdout) == (number in (1, 3))
-    # stopped before it has saved anything: still other batches than the checkpoint's
-    os.utime(last, (1, 1))
-    (prepared / "rdrop" / "batches").write_text("0 9999 tokens on 1 GPU(s)\n")
-    (prepared / "rdrop" / "updates").unlink(missing_ok=True)
-    for _ in range(2):
-        script("train", "en-de", env={**env, "MAX_TOKENS": "64"})
-        (prepared / "rdrop" / "updates").unlink(missing_ok=True)
-        assert "--reset-dataloader" in fake.calls()[-1]
+        place, said = trained_again(7, **settings)
+        assert place == (0 if number in (1, 3) else 7)
+        assert ("note: its epoch begins anew" in said) == (number in (1, 3))
+    # killed before the checkpoint was changed: still other batches than its own
+    started = prepared / "rdrop" / "batches"
+    started.write_text("0 9999 tokens on 1 GPU(s)\n99999999999 64 tokens on 1 GPU(s)\n")
+    assert trained_again(7, MAX_TOKENS="64")[0] == 0
+    # the first machine does it, which alone reads checkpoints
+    started.write_text("0 9999 tokens on 1 GPU(s)\n")
+    machines = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first"}
+    assert trained_again(7, **machines)[0] == 7
 
 
 def test_training_that_stops_early_is_not_done(fake, prepared) -> None:  # noqa: F811

@@ -1,4 +1,4 @@
-"""scripts/recipe/forget_optimizer.py, and what stages.sh does with it."""
+"""scripts/recipe/change_checkpoint.py, and what stages.sh does with it."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ...conftest import FULL_DISK, ROOT, run
+from ...conftest import FULL_DISK, ROOT, run, train
 
-FORGET = [sys.executable, ROOT / "scripts" / "recipe" / "forget_optimizer.py"]
+CHANGE = [sys.executable, ROOT / "scripts" / "recipe" / "change_checkpoint.py"]
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def trained_run(tmp_path) -> Path:
     """A run's folder after its last update."""
     state = {
         "model": {"weight": torch.arange(6000.0)},
-        "extra_state": {"epoch": 2},
+        "extra_state": {"train_iterator": {"epoch": 2, "iterations_in_epoch": 7}},
         "last_optimizer_state": {"state": {0: {"exp_avg": torch.ones(6000)}}},
     }
     for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
@@ -36,7 +36,7 @@ def test_a_finished_run_keeps_what_is_used(trained_run) -> None:
     forget(trained_run)
     state = torch.load(best)
     assert state["last_optimizer_state"] is None
-    assert state["extra_state"] == {"epoch": 2}
+    assert state["extra_state"]["train_iterator"] == {"epoch": 2, "iterations_in_epoch": 7}
     assert torch.equal(state["model"]["weight"], torch.arange(6000.0))
     assert best.stat().st_size < 0.6 * before  # one of two equal tensors
     assert {path.name for path in trained_run.iterdir()} == {"checkpoint_best.pt", "updates"}
@@ -55,10 +55,30 @@ def test_who_does_not(trained_run, unfinished) -> None:
     assert torch.load(trained_run / "checkpoint_best.pt")["last_optimizer_state"]
 
 
-def test_full_disk(trained_run) -> None:
+def test_a_training_goes_on_with_other_batches(data, tmp_path) -> None:
+    """At the beginning of its epoch, whose number stays, and so do the newest checkpoints."""
+    flags = ["--train-subset", "valid", "--disable-validation", "--keep-last-epochs", "2"]
+    train(data, tmp_path, *flags, "--max-tokens", "300", "--max-epoch", "3")
+    last = tmp_path / "checkpoint_last.pt"
+    updates = torch.load(last)["optimizer_history"][-1]["num_updates"]
+    train(data, tmp_path, *flags, "--max-tokens", "300", "--max-update", str(updates + 1))
+    place = torch.load(last)["extra_state"]["train_iterator"]
+    assert (place["epoch"], place["iterations_in_epoch"]) == (4, 1)
+    run([*CHANGE, "--begin-epoch", last])
+    assert torch.load(last)["extra_state"]["train_iterator"] == {**place, "iterations_in_epoch": 0}
+    train(data, tmp_path, *flags, "--max-tokens", "150", "--max-epoch", "5")
+    assert {path.name for path in tmp_path.glob("checkpoint[0-9]*")} == {
+        "checkpoint4.pt",
+        "checkpoint5.pt",
+    }
+    assert torch.load(last)["optimizer_history"][-1]["num_updates"] > updates + 1 + updates // 3
+
+
+@pytest.mark.parametrize("change", ["--forget-optimizer", "--begin-epoch"])
+def test_full_disk(trained_run, change) -> None:
     best = trained_run / "checkpoint_best.pt"
     before = best.read_bytes()
-    result = run([*FULL_DISK, *FORGET, best], check=False)
+    result = run([*FULL_DISK, *CHANGE, change, best], check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert f"cannot write {best}: is the disk full?" in line
