@@ -34,11 +34,14 @@ Scores = list[dict[str, Score]]
 
 
 def valid_ppl(log: Path) -> str:
-    """The perplexity of the validation with the lowest loss, as fairseq-train prints it."""
+    """The perplexity of the validation with the lowest loss, as fairseq-train prints it.
+
+    Of equal losses that of the last, whose checkpoint fairseq keeps.
+    """
     found = VALID.findall(log.read_text(encoding="utf-8"))
     if not found:
         raise InputError(f"{log} holds no validation")
-    return min(found, key=lambda pair: float(pair[0]))[1]
+    return min(reversed(found), key=lambda pair: (pair[0] == "nan", float(pair[0])))[1]
 
 
 def seconds(run: Path) -> str:

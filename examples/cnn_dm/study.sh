@@ -52,12 +52,11 @@ updates_in_time() {
   local name
   for name in "$1" "$MAIN"; do
     [[ -f $runs/$name.$2/updates ]] || die "$1-time:$2 needs $name:$2 earlier in RUNS"
-    recorded_seconds "$runs/$name.$2/cpu_seconds" >/dev/null
-    (($(wc -l <"$runs/$name.$2/cpu_seconds") == 1)) ||
-      die "$runs/$name.$2 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
   done
-  updates=$(updates_in "$(recorded_seconds "$runs/$MAIN.$2/cpu_seconds")" "$UPDATES" \
-    "$(recorded_seconds "$runs/$1.$2/cpu_seconds")")
+  local time own
+  time=$(seconds_in_one_go "$runs/$MAIN.$2")
+  own=$(seconds_in_one_go "$runs/$1.$2")
+  updates=$(updates_in "$time" "$UPDATES" "$own")
 }
 
 tables() { python "$here/results.py" --runs "$runs" --main "$MAIN" --out "$OUT"; }

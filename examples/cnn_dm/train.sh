@@ -88,4 +88,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
   --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
-mark_trained "$SAVE_DIR"
+mark_trained "$SAVE_DIR" "$UPDATES"

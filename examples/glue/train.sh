@@ -14,7 +14,8 @@
 #                  times the examples in an update: what a KL that is summed over a batch
 #                  weighs beside cross-entropy that is averaged (README)  default: 1
 #   SEED           one seed, or several: "1 2 3"                           default: 1
-#   UPDATES, WARMUP, LR, BATCH (examples in an update)                     default: TASK's
+#   UPDATES, LR, BATCH (examples in an update)                             default: TASK's
+#   WARMUP         updates until LR is reached           default: TASK's share of UPDATES
 #   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
 #   POOLER_DROPOUT before and inside the classifier                        default: 0
 #   MAX_SENTENCES  examples in a batch of one GPU                          default: 8, with --small BATCH
@@ -55,9 +56,9 @@ if $small; then
   MAX_SENTENCES=${MAX_SENTENCES:-${BATCH:-32}}
   gpu_or_cpu
 fi
-# six in a hundred updates, as fairseq's table has for all tasks but QQP
-WARMUP=${WARMUP:-$([[ -n ${UPDATES:-} ]] && echo $((UPDATES * 6 / 100)) || echo "${defaults[1]}")}
 UPDATES=${UPDATES:-${defaults[0]}}
+require_positive UPDATES
+WARMUP=${WARMUP:-$((UPDATES * defaults[1] / defaults[0]))}
 BATCH=${BATCH:-${defaults[2]}}
 LR=${LR:-1e-5}
 MAX_SENTENCES=${MAX_SENTENCES:-8}

@@ -9,7 +9,7 @@
 #
 # Settings (environment variables):
 #   RUNS   names of the runs, SETTING.SEED                  default: baseline.1 alpha1.1
-#   EVERY  updates from one score to the next               default: 1000
+#   EVERY  updates from one score to the next: 500, 600 ... default: 1000
 #   OUT    where train.sh wrote                             default: runs/low_resource
 #   TABLE  the table to write                               default: $OUT/curves.tsv
 #   and those of evaluate.sh: TGT, GENERATE_ARGS, BEAM, LENPEN
@@ -18,11 +18,14 @@ set -euo pipefail
 source "$(dirname "$0")/../../scripts/recipe/stages.sh"
 OUT=${OUT:-$root/runs/low_resource}
 RUNS=${RUNS:-baseline.1 alpha1.1} EVERY=${EVERY:-1000} TGT=${TGT:-de}
-TABLE=${TABLE:-$OUT/curves.tsv}
 average=5
 
 no_arguments "$@"
-require_number EVERY 100
+require_number EVERY 500
+((EVERY % 100 == 0)) || die "EVERY must be a multiple of 100, the updates between two checkpoints, got '$EVERY'"
+[[ -d $OUT ]] || die "no such folder: OUT=$OUT"
+OUT=$(cd "$OUT" && pwd) # links lead to it
+TABLE=${TABLE:-$OUT/curves.tsv}
 for run in $RUNS; do # all of them before the first is scored
   [[ -f $OUT/runs/$run/updates ]] || die "$OUT/runs/$run is not there or not finished: run train.sh first"
 done
@@ -33,6 +36,8 @@ for run in $RUNS; do
   folder=$OUT/runs/$run
   for ((update = EVERY; update <= $(<"$folder/updates"); update += EVERY)); do
     point=$folder/curve/$update
+    keep_settings_of "$point/scores.json" "$point/evaluate.settings" "GENERATE_ARGS=$GENERATE_ARGS BEAM=${BEAM:-} LENPEN=${LENPEN:-}" \
+      "remove $folder/curve"
     [[ ! -f $point/scores.json ]] || continue
     mkdir -p "$point"
     for ((i = 0; i < average; i++)); do

@@ -78,8 +78,9 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         scores = json.loads(scores_path.read_text())
         losses = validations(run / "train.log")
         updates = int((run / "updates").read_text())
-        by_loss = {(math.isnan(values["loss"]), values["loss"], n) for n, values in losses.items()}
-        at = min(by_loss)[-1] if folder.name == "best" else updates
+        # of equal losses fairseq keeps the last as checkpoint_best.pt
+        best = {(math.isnan(values["loss"]), values["loss"], -n) for n, values in losses.items()}
+        at = -min(best)[-1] if folder.name == "best" else updates
         valid = {} if folder.name == "average" else losses[at]
         seconds = (run / "cpu_seconds").read_text().split()
         spent = "" if "unknown" in seconds else f"{sum(map(float, seconds)):.0f}"

@@ -62,13 +62,10 @@ read_setting() {
   fi
 }
 
-# cpu_seconds RUN: what its training has taken
-cpu_seconds() { recorded_seconds "$OUT/runs/$1/cpu_seconds"; }
-
 # need_run SETTING SEED ITEM: it is trained, as ITEM needs, and how long that took is known
 need_run() {
   [[ -f $OUT/runs/$1.$2/updates ]] || die "$3:$2 needs $1:$2 earlier in RUNS"
-  cpu_seconds "$1.$2" >/dev/null
+  recorded_seconds "$OUT/runs/$1.$2/cpu_seconds" >/dev/null
 }
 
 # go_on SETTING SEED NEW: puts a run where NEW is to go on from it
@@ -95,7 +92,9 @@ for item in $RUNS; do
     baseline-time)
       go_on baseline "$seed" "$setting"
       need_run "$MAIN" "$seed" "$setting"
-      updates=$(updates_in "$(cpu_seconds "$MAIN.$seed")" "$UPDATES" "$(cpu_seconds "baseline.$seed")")
+      time=$(seconds_in_one_go "$OUT/runs/$MAIN.$seed")
+      own=$(seconds_in_one_go "$OUT/runs/baseline.$seed")
+      updates=$(updates_in "$time" "$UPDATES" "$own")
       ;;
     *-long)
       updates=$((2 * UPDATES))

@@ -61,7 +61,9 @@ record_seconds "$run/cpu_seconds" \
   --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
   --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
   --cpu --num-workers 0 --log-format json --log-interval 20 $settings >>"$run/train.log" 2>&1 || {
+  # a signal to this script alone ends it only when the training has come to its end
+  (($(updates_at_end "$run") < UPDATES)) || mark_trained "$run" "$UPDATES"
   tail -n 1 "$run/train.log" >&2
   die "fairseq-train failed or was stopped; see $run/train.log"
 }
-mark_trained "$run"
+mark_trained "$run" "$UPDATES"

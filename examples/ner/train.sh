@@ -47,6 +47,7 @@ MAX_SENTENCES=${MAX_SENTENCES:-$BATCH}
 require_positive EPOCHS BATCH
 rows=$(wc -l <"$data/text/train.input0")
 UPDATES=${UPDATES:-$((EPOCHS * ((rows + BATCH - 1) / BATCH)))}
+require_positive UPDATES
 WARMUP=${WARMUP:-$((UPDATES * 6 / 100))}
 check_finetuning
 # fairseq makes a batch of fewer sentences where the longest is long

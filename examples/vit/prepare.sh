@@ -40,6 +40,9 @@ if $small; then
     [[ -n $DATA_DIR ]] || die "set DATA_DIR to the folder of Fashion-MNIST's four IDX files; see --help"
     [[ -d $DATA_DIR ]] || die "no such folder: DATA_DIR=$DATA_DIR"
   fi
+  # study.sh calls this again without it
+  [[ -z $DATA_DIR ]] || keep_settings_of "$images" "$OUT/$NAME/files.settings" \
+    "checksum=$(checksum "$DATA_DIR"/*-ubyte*)" "set OUT to another folder, or give $NAME another name"
   stage "images of $NAME" "$images" python "$here/fashion_mnist.py" --data-dir "$DATA_DIR" \
     --train "$TRAIN" --valid "$VALID" --out "$images"
   DATA=$images

@@ -16,6 +16,7 @@ read_arguments() {
 
   OUT=${OUT:-$root/runs/vit}
   MODEL=${MODEL:-base}
+  [[ $MODEL != *[[:space:]]* ]] || die "MODEL must have no white space in its name, got '$MODEL'"
   case $MODEL in
     base | large) checkpoint=google/vit-$MODEL-patch16-224-in21k ;;
     *) checkpoint=$MODEL ;;

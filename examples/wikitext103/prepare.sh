@@ -33,6 +33,11 @@ keep_settings_of "$OUT/raw" "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_D
 if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --out "$corpus"
 fi
+# evaluate.sh counts the words of the text
+made=$OUT/bin
+((!SMALL)) || made=$OUT/gpt2_bpe
+keep_settings_of "$made" "$OUT/text.settings" "checksum=$(checksum "$corpus"/wiki.{train,valid,test}.tokens)" \
+  "set OUT to another folder, or remove $OUT"
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 text=$corpus

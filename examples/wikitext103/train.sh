@@ -91,4 +91,4 @@ launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DI
   "${start[@]}" "${model[@]}" "${loss[@]}" --lr "$LR" --max-update "$UPDATES" --seed "$SEED" \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
   --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
-mark_trained "$SAVE_DIR"
+mark_trained "$SAVE_DIR" "$UPDATES"

@@ -3,10 +3,10 @@
     python scripts/recipe/change_checkpoint.py --forget-optimizer CHECKPOINT
     python scripts/recipe/change_checkpoint.py --begin-epoch CHECKPOINT
 
---forget-optimizer makes one that is only to be used as small as it can be: to train it further, start
-from it (--finetune-from-model). --begin-epoch lets a training that goes on from it do so at the
-beginning of its epoch, whatever its batches are: fairseq's --reset-dataloader would begin with epoch 1,
-and --keep-last-epochs then deletes each new checkpoint for the old ones of higher epochs.
+--forget-optimizer makes one that is only to be used as small as it can be: to train it further,
+start from it (--finetune-from-model). --begin-epoch lets a training that goes on from it do so at
+the beginning of its epoch, whatever its batches are: fairseq's --reset-dataloader would begin with
+epoch 1, and --keep-last-epochs then deletes each new checkpoint for old ones of higher epochs.
 
 It is written anew under another name and renamed.
 """

@@ -70,7 +70,7 @@ fine_tune() {
         --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-06 --clip-norm 0.0 \
         --lr-scheduler polynomial_decay --no-epoch-checkpoints \
         --log-format simple --log-interval 50 | tee -a "$run/train.log"
-      mark_trained "$run"
+      mark_trained "$run" "$UPDATES"
     fi
     forget_optimizer "$run"
   done

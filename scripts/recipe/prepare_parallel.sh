@@ -34,25 +34,31 @@ begin_preparation() {
   require_positive VOCAB_SIZE MAX_WORDS WORKERS
   require_program python fairseq-preprocess
   settings="$1 $cleaning $subwords"
-  keep_corpora_settings "$1$(table_checksum)"
-  keep_stage_settings clean "$OUT/clean/train.clean.json" "$cleaning"
-  keep_stage_settings pieces "$OUT/pieces" "$subwords"
+  local pieces=("$OUT/pieces" "$OUT/data-bin" "$OUT/manifest.json")
+  keep_corpora_settings "$1$(table_checksum)" "$OUT/clean/train.clean.json" "${pieces[@]}"
+  keep_stage_settings clean "$cleaning" "$OUT/clean/train.clean.json" "${pieces[@]}"
+  keep_stage_settings pieces "$subwords" "${pieces[@]}"
   mkdir -p "$OUT/corpora" "$OUT/clean"
 }
 
-# keep_stage_settings NAME PRODUCT SETTINGS: with what PRODUCT and all that follows from it is made
+# keep_stage_settings NAME SETTINGS PRODUCT...: with what the first PRODUCT and the others, which
+# follow from it, are made
 keep_stage_settings() {
-  keep_settings_of "$2" "$OUT/$1.settings" "$3" \
+  local product
+  for product in "${@:3}"; do
+    [[ ! -e $product ]] || break
+  done
+  keep_settings_of "$product" "$OUT/$1.settings" "$2" \
     "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of corpora, clean, pieces, data-bin, manifest.json"
 }
 
-# keep_corpora_settings SETTINGS: the same for the text that is there so far, and for the folder of
-# archives that it is from, relative to $OUT if it is in it
+# keep_corpora_settings SETTINGS LATER...: the same for the text that is there so far, and for the
+# folder of archives that it is from, relative to $OUT if it is in it
 keep_corpora_settings() {
   local text folder
   text=$(find "$OUT/corpora" -type f -print -quit 2>/dev/null) || true
   folder=$(realpath -m --relative-base="$OUT" "$RAW_DIR")
-  keep_stage_settings corpora "${text:-$OUT/corpora/none}" "$1 raw_dir=$folder"
+  keep_stage_settings corpora "$1 raw_dir=$folder" "${text:-$OUT/corpora/none}" "${@:2}"
 }
 
 # list_archives: fills the arrays below with the lines of the table that the pair needs

@@ -141,21 +141,35 @@ write_line() {
 # uses_moses: prepare.sh of a translation recipe was given BPE=moses
 uses_moses() { grep -qs bpe=moses "$OUT/pieces.settings"; }
 
-# is_trained RUN UPDATES: RUN has had as many updates. fairseq-train does not see that: started
-# again after its last update, it does one more
+# is_trained RUN UPDATES: RUN has had as many updates, or has ended before as it was told to
+# (--max-epoch, --patience, --stop-min-lr). fairseq-train does not see that: started again after its
+# last update, it does one more
 is_trained() {
-  [[ -f $1/updates ]] && (($(<"$1/updates") >= $2)) || return 1
+  [[ -f $1/updates ]] && { [[ -f $1/ended_early ]] || (($(<"$1/updates") >= $2)); } || return 1
   echo "$1 is trained already, $(<"$1/updates") updates (to train anew, remove that folder)"
 }
 
-# mark_trained RUN: RUN has had as many updates as fairseq-train says, in RUN/train.log, that it
-# stopped after. It may have stopped for another reason (--patience, --stop-time-hours)
+# updates_at_end RUN: how many updates it has had, by RUN/train.log, if its last training has come to its
+# end; else 0. --stop-time-hours is no end: it can go on
+updates_at_end() {
+  awk '/ \| fairseq_cli\.train \| task: / { ended = out_of_time = 0 }
+    match($0, / @ [0-9]+ updates/) { updates = substr($0, RSTART + 3, RLENGTH - 11) }
+    / \| Stopping training due to cumulative_training_time: / { out_of_time = 1 }
+    / \| fairseq_cli\.train \| done training in / { ended = !out_of_time }
+    END { print ended ? updates : 0 }' "$1/train.log"
+}
+
+# mark_trained RUN UPDATES: notes in RUN/updates that it has come to its end, after UPDATES or before
 mark_trained() {
   local updates
-  updates=$(sed -n 's/.*Stopping training due to num_updates: \([0-9]*\) >= .*/\1/p' "$1/train.log" | tail -n 1)
-  if [[ -z $updates ]]; then
+  updates=$(updates_at_end "$1")
+  if ((!updates)); then
     echo "note: fairseq-train has stopped before the last update; running this again goes on"
     return
+  fi
+  if ((updates < $2)); then
+    echo "note: fairseq-train has ended after $updates updates of $2, as TRAIN_ARGS told it to"
+    : >"$1/ended_early"
   fi
   write_line "$1/updates" "$updates"
 }
@@ -202,6 +216,14 @@ recorded_seconds() {
   ! grep -q unknown "$1" ||
     die "the time of $(dirname "$1") is not known, since it was interrupted: remove it, and run this again"
   awk '{ sum += $1 + $2 } END { printf "%.3f", sum }' "$1"
+}
+
+# seconds_in_one_go RUN: what its training has taken. Dies if it was interrupted: that is then also the
+# time of updates made twice, and of a second start
+seconds_in_one_go() {
+  (($(wc -l <"$1/cpu_seconds") == 1)) ||
+    die "$1 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
+  recorded_seconds "$1/cpu_seconds"
 }
 
 # updates_in SECONDS UPDATES OWN: how many updates take SECONDS where UPDATES took OWN

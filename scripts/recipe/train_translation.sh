@@ -37,5 +37,5 @@ train_translation() {
   launch_training "$OUT/data-bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" \
     --tensorboard-logdir "$run/tensorboard" --log-format json --log-interval 100 \
     --num-workers "$workers" --max-update "$MAX_UPDATE" "${arguments[@]}" 2>&1 | tee -ia "$run/train.log"
-  mark_trained "$run"
+  mark_trained "$run" "$MAX_UPDATE"
 }

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-#: what fairseq-train logs after the last update that --max-update asks for
-TRAINED = (
-    "sed -n 's/.* --max-update \\([0-9]*\\).*/Stopping training due to num_updates: "
-    '\\1 >= max_update: \\1/p\' <<<"$*"\n'
-)
+#: what fairseq-train logs of the last update that --max-update asks for
+TRAINED = """
+echo "it | INFO | fairseq_cli.train | task: TranslationTask"
+sed -n 's/.* --max-update \\([0-9]*\\).*/it | INFO | saved (epoch 1 @ \\1 updates)/p' <<<"$*"
+echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"
+"""
 
 
 class FakePrograms:

@@ -465,6 +465,9 @@ def test_hyper_parameters(recipe, roberta, tmp_path, name, updates, warmup, batc
 
     assert value("--max-update") == value("--total-num-update") == updates
     assert value("--warmup-updates") == warmup
+    half = recorded(tmp_path, recipe, name, ALPHA="0.1", UPDATES=str(int(updates) // 2))
+    half_warmup = int(half[half.index("--warmup-updates") + 1])
+    assert half_warmup == int(updates) // 2 * int(warmup) // int(updates)
     assert int(value("--batch-size")) * int(value("--update-freq")) == batch
     assert value("--lr") == "1e-5"
     assert value("--lr-scheduler") == "polynomial_decay"

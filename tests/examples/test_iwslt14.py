@@ -40,6 +40,7 @@ def test_small_from_archive_to_scores(tmp_path) -> None:
     assert "@@ " in pieces
 
     script("train", "en-de", env=env)
+    assert (out / "rdrop" / "updates").read_text() == "2\n"
     assert '"valid_bleu"' in (out / "rdrop" / "train.log").read_text()
     scores = script("evaluate", "en-de", env={**env, "AVERAGE": "1"}).stdout
     assert "tokenised BLEU" in scores

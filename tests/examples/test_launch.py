@@ -8,6 +8,7 @@ import torch
 
 from ..conftest import ROOT, run, train
 from .conftest import option
+from .fake import TRAINED
 from .test_wmt14 import last_line, prepared, script  # noqa: F401
 
 
@@ -155,12 +156,11 @@ def test_other_batches_begin_the_epoch_anew(fake, prepared) -> None:  # noqa: F8
 
 
 def test_training_that_stops_early_is_not_done(fake, prepared) -> None:  # noqa: F811
-    """As with --patience or --stop-time-hours: fairseq-train ends with 0, too."""
-    env = {**fake.env(1), "OUT": str(prepared), "TRAIN_ARGS": "--patience 3"}
+    """As with --stop-time-hours: fairseq-train ends with 0, too."""
+    env = {**fake.env(1), "OUT": str(prepared), "TRAIN_ARGS": "--stop-time-hours 3"}
     assert "stopped before the last update" in script("train", "en-de", env=env).stdout
     (fake.programs / "fairseq-train").write_text(
-        (fake.programs / "fairseq-train").read_text()
-        + "echo '| INFO | Stopping training due to num_updates: 300000 >= max_update: 300000'\n"
+        (fake.programs / "fairseq-train").read_text() + TRAINED
     )
     script("train", "en-de", env=env)
     again = script("train", "en-de", env=env)

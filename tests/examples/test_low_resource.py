@@ -194,6 +194,27 @@ def test_prepare_train_evaluate(raw, tmp_path) -> None:
         assert result.returncode == 1
         assert re.search(message, result.stderr), result.stderr
 
+    # as if there were a checkpoint at each hundredth update; OUT relative, as in its README
+    for update in range(100, 501, 100):
+        (trial / f"checkpoint_1_{update}.pt").hardlink_to(trial / "checkpoint_1_6.pt")
+    (trial / "updates").write_text("500\n")
+    env |= {"OUT": "out", "RUNS": "alpha3.1"}
+
+    def curves(**settings: str):
+        command = ["bash", RECIPE / "curves.sh"]
+        return run(command, cwd=tmp_path, env={**env, "EVERY": "500", **settings}, check=False)
+
+    for changed, message in (
+        ({"EVERY": "200"}, "EVERY must be a whole number of at least 500, got '200'"),
+        ({"EVERY": "750"}, "EVERY must be a multiple of 100, the updates between two checkpoints"),
+        ({"OUT": "none"}, "no such folder: OUT=none"),
+    ):
+        assert message in curves(**changed).stderr
+    assert curves().stdout.splitlines()[-1] == f"curves in {tmp_path}/out/curves.tsv"
+    points = json.loads((trial / "curve" / "500" / "scores.json").read_text())
+    assert "BLEU" in points
+    assert re.search("< BEAM=1 > BEAM=2; remove .*curve", curves(BEAM="2").stderr)
+
 
 TRAIN = """#!/usr/bin/env bash
 # as slow as two passes if it is R-Drop
@@ -207,12 +228,14 @@ while (($#)); do
   esac
   shift
 done
+echo "it | INFO | fairseq_cli.train | task: TranslationTask"
 for ((i = 0; i < work; i++)); do :; done
 [[ ! -e $FAIL ]] || { eval "$(<"$FAIL")"; echo "the trouble"; exit 1; }
 valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
 printf "it | INFO | valid | $valid\\n" "$updates"
 cp "$data"/dict.*.txt "$folder/"
-echo "| INFO | Stopping training due to num_updates: $updates >= max_update: $updates"
+echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"
+echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"
 echo "best" >"$folder/checkpoint_best.pt"
 echo "after $updates" >"$folder/checkpoint_last.pt"
 """
@@ -367,6 +390,9 @@ def test_time_of_what_was_killed(fake) -> None:
     seconds = fake.out / "runs" / "baseline.1" / "cpu_seconds"
     assert re.fullmatch(r"([0-9.]+ [0-9.]+\n){2}", seconds.read_text())
 
+    result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
+    assert "baseline.1 was interrupted, and its time is also that of updates" in result.stderr
+
     seconds.write_text(seconds.read_text().splitlines()[0] + "\nunknown\n")
     result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
     assert "the time of" in result.stderr.splitlines()[-1]
@@ -379,6 +405,20 @@ def test_time_of_what_was_killed(fake) -> None:
     for changes in ({"UPDATES": "300"}, {"MAIN": "alpha5"}):  # baseline-time is that of another
         result = script("study", check=False, **{**env, **changes})
         assert "made with other settings" in result.stderr.splitlines()[-1]
+
+
+def test_script_that_is_stopped_when_its_training_ends(fake) -> None:
+    """The training has had its last update: fairseq-train, started again, would make one more."""
+    env = {**fake.env, "RUNS": "baseline:1"}
+    fake.fail.write_text(
+        'echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"; '
+        'echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"; '
+        'echo best | tee "$folder/checkpoint_best.pt" >"$folder/checkpoint_last.pt"'
+    )
+    assert script("study", check=False, **env).returncode == 1
+    fake.fail.unlink()
+    assert "baseline.1 is trained already, 200 updates" in script("study", **env).stdout
+    assert len(fake.trainings()) == 1
 
 
 def test_study_that_fails_goes_on_later(fake) -> None:
@@ -427,7 +467,9 @@ def test_best_beside_nan(tmp_path) -> None:
     run_folder = tmp_path / "runs" / "baseline.1"
     (run_folder / "best").mkdir(parents=True)
     line = 'it | INFO | valid | {"valid_loss": "%s", "valid_ppl": "9", "valid_num_updates": "%s"}\n'
-    log = "".join(line % values for values in (("nan", 1), ("4.5", 2), ("4.25", 3), ("nan", 4)))
+    # of equal ones the last is checkpoint_best.pt
+    losses = ("nan", "4.25", "4.25", "nan")
+    log = "".join(line % (loss, update) for update, loss in enumerate(losses, start=1))
     (run_folder / "train.log").write_text(log)
     (run_folder / "updates").write_text("4\n")
     (run_folder / "cpu_seconds").write_text("1.5 0.5\n")

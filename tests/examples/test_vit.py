@@ -677,6 +677,10 @@ def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
         file.write("\n")
     changed = script("train", arguments=["animals"], check=False, **settings)
     assert re.search(r"made with other settings .*> --data-checksum", changed.stderr)
+    changed = script("evaluate", arguments=["animals"], check=False, **settings)
+    assert re.search(
+        r"alpha19\.2\.1 was trained with other images than .*data\.json", changed.stderr
+    )
     processor = ViTImageProcessorPil.from_pretrained(run_folder / "model")
     assert list(processor.image_mean) == [0.4] * 3  # the pretrained model's
     scores = json.loads((run_folder / "scores.json").read_text())
@@ -768,6 +772,15 @@ def test_commands_of_the_readme(idx, tmp_path) -> None:
     ]
     for command in commands:
         run(["bash", "-c", command], env=env)
+    # MNIST's files are called the same
+    other = tmp_path / "mnist"
+    shutil.copytree(idx, other)
+    file = min(other.glob("*labels*"))
+    file.write_bytes(file.read_bytes() + b"x")
+    refused = script(
+        "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": other}
+    )
+    assert re.search(r"> checksum=\S+; .*give fashion-mnist another name", refused.stderr)
     runs = tmp_path / "out" / "fashion-mnist" / "small"
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/model/*")}
     assert {path.parts[-3] for path in before} == {"baseline.1", "alpha1.1"}
@@ -836,6 +849,7 @@ def test_wrong_settings(idx, tmp_path) -> None:
         ("UPDATES", "0", "UPDATES must be a whole number of at least 1, got '0'"),
         ("OPTIMIZER", "adam", "OPTIMIZER must be sgd or adamw, got 'adam'"),
         ("NNODES", "2", "NNODES is 2: set MASTER_ADDR"),
+        ("MODEL", "my vit", "MODEL must have no white space in its name, got 'my vit'"),
         ("RUN", "alpha2.lr3", "RUN must be SETTING.SEED, of letters, digits, dots and dashes"),
     ):
         assert expected in message("train", small, **{name: value})
@@ -882,10 +896,16 @@ def test_differences_are_paired(tmp_path) -> None:
     means = {line[1].strip(): line[5].strip() for line in lines if line[2].strip() == "mean"}
     # of 50 and 25, and of 75 and 100: deviation 25 / sqrt(2)
     assert means == {"baseline": "37.50 +- 17.68", "alpha1": "87.50 +- 17.68"}
-    (tmp_path / "baseline.1" / "predictions.tsv").write_text("image\tlabel\tpredicted\na\t1\t1\n")
-    assert "were scored on different images" in last_words(
-        "results", "--runs", tmp_path, "--main", "alpha1"
-    )
+    # fewer images, and as many other ones
+    predictions = tmp_path / "baseline.1" / "predictions.tsv"
+    for text in (
+        "image\tlabel\tpredicted\na\t1\t1\n",
+        predictions.read_text().replace("0.p", "9.p"),
+    ):
+        predictions.write_text(text)
+        assert "were scored on different images" in last_words(
+            "results", "--runs", tmp_path, "--main", "alpha1"
+        )
 
 
 def test_plot(tmp_path) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_small_from_text_to_perplexity(raw, tmp_path, model) -> None:
     bits = report["bits_per_token"] * report["tokens"]  # of the whole text
     assert math.log2(report["word_perplexity"]) * report["words"] == pytest.approx(bits)
     assert f"word perplexity {report['word_perplexity']:.2f} (" in result.stdout
+
+
+def test_text_that_has_changed(raw, tmp_path) -> None:
+    """Words are counted in the text, pieces in the data: they must be of one text."""
+    text, out = tmp_path / "text", tmp_path / "out"
+    shutil.copytree(raw, text)
+    settings = {"SMALL": 1, "RAW_DIR": text, "WORKERS": 1, "OUT": out}
+    script("prepare", **settings)
+    assert "ready to train on" in script("prepare", **settings).stdout
+    lines = (text / "wiki.test.tokens").read_text().splitlines(keepends=True)
+    (text / "wiki.test.tokens").write_text("".join(lines[:10]))
+    result = script("prepare", check=False, **settings)
+    assert result.returncode == 1
+    assert re.search(r"other settings .*> checksum=.*set OUT to another folder", result.stderr)
 
 
 def test_words_of_wikitext_are_tokens(tmp_path) -> None:

@@ -98,6 +98,14 @@ def test_small_from_download_to_scores(server, tmp_path) -> None:
         "(< then, > now): < vocab_size=500 > vocab_size=600; set OUT to another folder, or"
         in last_line(other)
     )
+    # what follows from a stage is not kept beside another version of it
+    (out / "clean").rename(out / "moved")
+    other = script("prepare", "en-fr", env={**env, "MAX_WORDS": "10"}, check=False)
+    assert re.search(
+        r"< max_words=\d+ > max_words=10; .* clean and the later ones", last_line(other)
+    )
+    assert not (out / "clean").exists()
+    (out / "moved").rename(out / "clean")
 
     # train, and resume
     result = script("train", "en-fr", env={**env, "MAX_UPDATE": "2"})

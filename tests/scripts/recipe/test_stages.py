@@ -3,8 +3,9 @@
 import re
 
 import pytest
+import torch
 
-from ...conftest import ROOT, run
+from ...conftest import ROOT, run, train
 
 SCRIPTS = [
     path
@@ -53,3 +54,65 @@ def test_checks(check, message) -> None:
     result = run(["bash", "-c", program], check=False)
     assert result.stderr == (f"x: {message}\n" if message else "")
     assert result.returncode == (1 if message else 0)
+
+
+def stages(program: str, **kwargs):
+    """Shell commands that know the functions of stages.sh."""
+    text = f"set -euo pipefail; source scripts/recipe/stages.sh; recipe=x; {program}"
+    return run(["bash", "-c", text], **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--max-update 3", ""),
+        (
+            "--max-epoch 1",
+            "fairseq-train has ended after {} updates of 99, as TRAIN_ARGS told it to",
+        ),
+        ("--stop-time-hours 1e-9", "stopped before the last update; running this again goes on"),
+    ],
+)
+def test_how_a_training_has_ended(data, tmp_path, flags, said) -> None:
+    """By what the real one logs."""
+    few = ["--train-subset", "valid", "--max-tokens", "300", "--disable-validation"]
+    result = train(data, tmp_path, *few, *flags.split())
+    (tmp_path / "train.log").write_text(result.stdout)
+    updates = torch.load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
+    wanted = 3 if flags == "--max-update 3" else 99
+    marked = stages(f"mark_trained {tmp_path} {wanted}").stdout
+    assert said.format(updates) in marked if said else not marked
+    again = stages(f"is_trained {tmp_path} {wanted}", check=False).stdout
+    if "hours" in flags:
+        assert not again
+    else:
+        assert again.startswith(f"{tmp_path} is trained already, {updates} updates")
+    # it goes on, and is killed
+    with (tmp_path / "train.log").open("a") as log:
+        log.write("x | INFO | fairseq_cli.train | task: TranslationTask\n")
+    assert stages(f"updates_at_end {tmp_path}").stdout == "0\n"
+
+
+def test_preprocess_replaces_what_an_error_has_left(tmp_path) -> None:
+    program = tmp_path / "fairseq-preprocess"
+    program.write_text('#!/usr/bin/env bash\nmkdir -p "$2"\necho "$3" >"$2/train.bin"\n')
+    program.chmod(0o755)
+    for content in ("old", "new"):
+        stages(f"PATH={tmp_path}:$PATH; preprocess {tmp_path}/bin {tmp_path}/log {content}")
+    assert (tmp_path / "bin" / "train.bin").read_text() == "new\n"
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["train.bin"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        ("1.5 0.25\n", "1.750"),
+        ("1.5 0.25\n2 0\n", "was interrupted, and its time is also that of updates made twice"),
+        ("unknown\n", "is not known, since it was interrupted"),
+    ],
+)
+def test_seconds_in_one_go(tmp_path, lines, answer) -> None:
+    (tmp_path / "cpu_seconds").write_text(lines)
+    result = stages(f"seconds_in_one_go {tmp_path}", check=False)
+    assert answer in result.stdout + result.stderr
+    assert result.returncode == (0 if answer == "1.750" else 1)
