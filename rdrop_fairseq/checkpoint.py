@@ -8,7 +8,6 @@ choice when it is unpickled. Everything else stays refused.
 
 import argparse
 import collections
-import functools
 import os
 import pickle
 import re
@@ -31,6 +30,7 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from .errors import UsageError
+from .patch import in_place_of, is_ours
 
 # float, int and bool arrays; not ObjectDType and VoidDType, which hold other objects
 _INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -74,13 +74,13 @@ def safe_globals() -> list[Any]:
 def prepare() -> None:
     """Extend torch's allow-list, make fairseq's loading errors readable, save whole files."""
     allow()
-    if not hasattr(PathManager.copy, "__wrapped__"):
+    if not is_ours(PathManager.copy):
         PathManager.copy = staticmethod(_whole(PathManager.copy))
-    if not hasattr(checkpoint_utils.load_checkpoint_to_cpu, "__wrapped__"):
+    if not is_ours(checkpoint_utils.load_checkpoint_to_cpu):
         checkpoint_utils.load_checkpoint_to_cpu = _explain_errors(
             checkpoint_utils.load_checkpoint_to_cpu
         )
-    if not hasattr(Trainer.load_checkpoint, "__wrapped__"):
+    if not is_ours(Trainer.load_checkpoint):
         Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
 
 
@@ -102,7 +102,7 @@ def _whole(copy: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
     checkpoint_last.pt, which a training resumes from and which then is half a file.
     """
 
-    @functools.wraps(copy)
+    @in_place_of(copy)
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         if not (overwrite and PathManager.supports_rename(dst_path)):
             return copy(src_path, dst_path, overwrite)
@@ -124,7 +124,7 @@ _BROKEN_ARCHIVE = (
 
 
 def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
-    @functools.wraps(load)
+    @in_place_of(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         allow()
         try:
@@ -145,7 +145,7 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
 def _explain_other_criterion(load: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
     """Say what to do where fairseq asserts that the criterion has not changed."""
 
-    @functools.wraps(load)
+    @in_place_of(load)
     def load_checkpoint(self: Trainer, filename: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return load(self, filename, *args, **kwargs)

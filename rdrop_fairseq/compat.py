@@ -1,6 +1,5 @@
 """What fairseq needs on a current Python stack, beside checkpoints (checkpoint.py)."""
 
-import functools
 import inspect
 import os
 import re
@@ -14,6 +13,7 @@ import numpy
 import torch
 
 from .errors import INSTALL_FAIRSEQ, UsageError
+from .patch import in_place_of, is_ours
 
 
 def prepare() -> None:
@@ -97,11 +97,11 @@ def keep_last_batch() -> None:
     """
     from fairseq.data import data_utils
 
-    if hasattr(data_utils.batch_by_size, "__wrapped__"):
+    if is_ours(data_utils.batch_by_size):
         return
     dropping = data_utils.batch_by_size
 
-    @functools.wraps(dropping)
+    @in_place_of(dropping)
     def batch_by_size(indices: Any, *args: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(indices, numpy.ndarray):
             indices = numpy.fromiter(indices, dtype=numpy.int64)
@@ -126,11 +126,11 @@ def refuse_separate_trainings() -> None:
     """
     from fairseq.trainer import Trainer
 
-    if hasattr(Trainer.__init__, "__wrapped__"):
+    if is_ours(Trainer.__init__):
         return
     initialise = Trainer.__init__
 
-    @functools.wraps(initialise)
+    @in_place_of(initialise)
     def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
         processes = os.environ.get("WORLD_SIZE", "1")
         if processes != "1" and not torch.distributed.is_initialized():
@@ -158,11 +158,11 @@ def resume_with_same_batches() -> None:
     from fairseq.tasks import FairseqTask
 
     by_epoch = FairseqTask.get_batch_iterator
-    if hasattr(by_epoch, "__wrapped__"):
+    if is_ours(by_epoch):
         return
     signature = inspect.signature(by_epoch)
 
-    @functools.wraps(by_epoch)
+    @in_place_of(by_epoch)
     def get_batch_iterator(self: FairseqTask, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, dataset, *args, **kwargs)
         call.apply_defaults()
@@ -267,10 +267,10 @@ def translate_from_pretrained_bart() -> None:
     from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
 
     initialise = TranslationFromPretrainedBARTTask.__init__
-    if hasattr(initialise, "__wrapped__"):
+    if is_ours(initialise):
         return
 
-    @functools.wraps(initialise)
+    @in_place_of(initialise)
     def __init__(self: Any, args: Any, *dictionaries: Any, **kwargs: Any) -> None:
         self.args = args
         initialise(self, args, *dictionaries, **kwargs)
@@ -285,22 +285,24 @@ def train_bart_with_all_keys() -> None:
     attention to the encoder up for a beam, in which each sentence stands --beam times in a row:
     the keys of the others are left out. The training that follows has no beam: it stops with a
     RuntimeError, or, where the batch size is a multiple of the beam, takes for each sentence the
-    keys of the first of several. What is made with a model in training mode here searches
-    without that saving; fairseq-generate and fairseq-interactive have it as before. Needed until
-    fairseq sets it for the time of a search.
+    keys of the first of several. Here a model that is set to training mode is set up without a
+    beam, and searches without that saving afterwards; fairseq-generate and fairseq-interactive
+    have it as before. Needed until fairseq sets it for the time of a search.
     """
     from fairseq.models.bart import BARTModel
 
-    set_beam_size = vars(BARTModel).get("set_beam_size")
-    if set_beam_size is None or hasattr(set_beam_size, "__wrapped__"):
+    train = BARTModel.train
+    if not hasattr(BARTModel, "set_beam_size") or is_ours(train):
         return
 
-    @functools.wraps(set_beam_size)
-    def unless_training(self: BARTModel, beam: int) -> None:
-        if not self.training:
-            set_beam_size(self, beam)
+    @in_place_of(train)
+    def train_without_beam(self: BARTModel, mode: bool = True) -> BARTModel:
+        if mode:
+            self.set_beam_size(1)
+            vars(self.encoder).pop("reorder_encoder_out", None)  # which set_beam_size has replaced
+        return train(self, mode)
 
-    BARTModel.set_beam_size = unless_training
+    BARTModel.train = train_without_beam
 
 
 # what an encoder layer of fairseq 0.12.2 holds a second time, for torch's fast path
@@ -322,10 +324,10 @@ def leave_the_fast_path() -> None:
 
     initialise = Layer.__init__
     has_fast_path = "_transformer_encoder_layer_fwd" in Layer.forward.__code__.co_names
-    if not has_fast_path or hasattr(initialise, "__wrapped__"):
+    if not has_fast_path or is_ours(initialise):
         return
 
-    @functools.wraps(initialise)
+    @in_place_of(initialise)
     def __init__(self: Layer, *args: Any, **kwargs: Any) -> None:
         initialise(self, *args, **kwargs)
         self.can_use_fastpath = False
@@ -354,37 +356,48 @@ def drop_copies_for_the_fast_path() -> None:
     Layer._load_from_state_dict = _load_from_state_dict
 
 
+# what optimizers keep for each element of a parameter
+ELEMENTWISE = {
+    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf"),
+    *("momentum_buffer", "sum", "square_avg", "acc_delta", "grad_avg"),
+}
+
+
 def refuse_the_optimizer_of_another_model() -> None:
     """Say what to do where an optimizer's state does not fit the model's parameters.
 
     As where fairseq's main branch is to resume a training of 0.12.2, whose optimizer has
     `FAST_PATH_COPIES`, too. torch speaks of the size of a group; with --fp16, where all parameters
     are one, the first update fails. Needed until fairseq compares them.
+
+    What of an optimizer's state has its parameter's shape goes by the names that torch and fairseq
+    give it: others, as the factors of Adafactor, have shapes of their own.
     """
     from fairseq.optim import FairseqOptimizer
 
     load = FairseqOptimizer.load_state_dict
-    if hasattr(load, "__wrapped__"):
+    if is_ours(load):
         return
 
-    @functools.wraps(load)
+    @in_place_of(load)
     def load_state_dict(self: FairseqOptimizer, *args: Any, **kwargs: Any) -> None:
+        cause = None
         try:
             load(self, *args, **kwargs)
-            fits = all(
-                value.shape == parameter.shape
-                for parameter, values in self.optimizer.state.items()
-                for value in values.values()
-                if isinstance(value, torch.Tensor) and value.dim() == parameter.dim()
-            )
-        except ValueError:
-            fits = False
-        if not fits:
+        except ValueError as error:
+            cause = error
+        fits = all(
+            values[name].shape == parameter.shape
+            for parameter, values in self.optimizer.state.items()
+            for name in ELEMENTWISE & values.keys()
+            if isinstance(values[name], torch.Tensor)
+        )
+        if cause or not fits:
             raise UsageError(
                 "the checkpoint's optimizer has not the parameters of this model (a transformer of "
                 "fairseq 0.12.2 has some that later versions have not): give --reset-optimizer to "
                 "train on from the checkpoint's model alone"
-            )
+            ) from cause
 
     FairseqOptimizer.load_state_dict = load_state_dict
 

@@ -20,6 +20,8 @@ class UsageError(SystemExit, RuntimeError):
     expected and what to do next.
 
     As a SystemExit it ends a command line with that sentence and status 1, without a
-    traceback. As a RuntimeError it can be caught by programs, and passes through
-    fairseq's trainer, which would answer any other exception by writing a crash.pt.
+    traceback, but for the one of who has started that process: torch, where fairseq-train
+    starts one for each GPU itself, or hydra. As a RuntimeError it can be caught by programs,
+    and passes through fairseq's trainer, which would answer any other exception by writing a
+    crash.pt.
     """

@@ -217,6 +217,61 @@ def test_optimizer_of_another_model_in_one_piece(build, name: str) -> None:
         optimizer_of(6).load_state_dict(trained.state_dict())
 
 
+def test_optimizer_whose_state_has_other_shapes(build) -> None:
+    """torch's Adafactor, which keeps rows and columns of a matrix."""
+    flags = configuration("translation", ["data", "--optimizer", "adam", "--arch", "transformer"])
+
+    def adafactor() -> FairseqOptimizer:
+        parameter = torch.nn.Parameter(torch.ones(4, 3))
+        parameter.grad = torch.ones(4, 3)
+        optimizer = build_optimizer(flags.optimizer, [parameter])
+        optimizer._optimizer = torch.optim.Adafactor([parameter])
+        return optimizer
+
+    trained, fresh = adafactor(), adafactor()
+    trained.step()
+    fresh.load_state_dict(trained.state_dict())
+    (state,) = fresh.optimizer.state.values()
+    assert state["row_var"].shape == (4, 1)
+
+
+def test_patches_survive_the_wrappers_of_others() -> None:
+    """A program may have wrapped fairseq's functions with functools.wraps before."""
+    program = """
+import functools, numpy
+from fairseq.data import data_utils
+def logged(function):
+    return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))
+data_utils.batch_by_size = logged(data_utils.batch_by_size)
+import rdrop_fairseq
+from rdrop_fairseq import compat
+ours = data_utils.batch_by_size
+data_utils.batch_by_size = logged(ours)
+compat.keep_last_batch()  # once is enough
+assert data_utils.batch_by_size.__wrapped__ is ours
+sizes = numpy.full(13, 5)
+batches = data_utils.batch_by_size(
+    numpy.arange(13), None, sizes, max_tokens=60, required_batch_size_multiple=8
+)
+print(sum(map(len, batches)))
+"""
+    result = run([sys.executable, "-W", "ignore", "-c", program])
+    assert result.stdout == "13\n"
+
+
+def test_bart_translates_and_trains_on(build) -> None:
+    """A search sets its attention up for a beam; a training that follows has none."""
+    model = build("bart_base").model
+    attention = model.decoder.layers[0].encoder_attn
+    dictionary = model.decoder.dictionary
+    for _ in range(2):  # the second is made in evaluation mode, where the first has put the model
+        SequenceGenerator([model], dictionary, beam_size=5)
+    assert attention.beam_size == 5  # as fairseq-generate has it
+    model.train()
+    assert attention.beam_size == 1
+    assert "reorder_encoder_out" not in vars(model.encoder)
+
+
 def imported(tmp_path: Path, code: str, **files: str):
     """``code`` run beside a folder named fairseq with ``files``, the only fairseq to be found."""
     (tmp_path / "fairseq").mkdir()

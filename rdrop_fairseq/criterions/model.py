@@ -151,15 +151,15 @@ def _obstacle_to_linear(model: nn.Module) -> str | None:
     module = unwrapped(model)
     decoder = getattr(module, "decoder", None)
     projection = getattr(decoder, "output_projection", None)
-    if not (
-        type(projection) is nn.Linear
-        and not projection._forward_hooks
-        and not projection._forward_pre_hooks
-        and _method(decoder, "output_layer") is TransformerDecoderBase.output_layer
-        and _method(decoder, "forward") is TransformerDecoderBase.forward
-        and _has_plain_softmax(module)
-    ):
+    if type(projection) is not nn.Linear:
         return f"{type(module).__name__} has no plain output projection"
+    if projection._forward_hooks or projection._forward_pre_hooks:
+        return f"the output projection of {type(module).__name__} has hooks"
+    for name in ("output_layer", "forward"):
+        if _method(decoder, name) is not getattr(TransformerDecoderBase, name):
+            return f"{type(decoder).__name__} has its own {name}"
+    if not _has_plain_softmax(module):
+        return f"{type(module).__name__} has its own get_normalized_probs"
     # a language model hands all keywords to its decoder, other models name those they take
     hands_on = _method(module, "forward") is FairseqLanguageModel.forward
     if not hands_on and "features_only" not in inspect.signature(module.forward).parameters:

@@ -86,6 +86,10 @@ class RDropCriterion(RDropTraining, LabelSmoothedCrossEntropyCriterion):
             raise UsageError(
                 f"--label-smoothing must be in [0, 1), got {label_smoothing} (0.1 is usual)"
             )
+        if ignore_prefix_size < 0:
+            raise UsageError(
+                f"--ignore-prefix-size must be 0 or more tokens, got {ignore_prefix_size}"
+            )
         if rdrop_compile and str(rdrop_impl) == "eager":
             raise UsageError(
                 "--rdrop-compile compiles the fused loss, which --rdrop-impl eager does not take: "

@@ -87,12 +87,13 @@ class SequenceTaggingCriterion(FairseqCriterion):
             "sample_size": sample_size,
         }
         if self.has_entities and not model.training:
-            tags = self.tags(target, is_word), self.tags(predicted, is_word)
+            words = is_word.cpu()
+            tags = [self.tags(classes.cpu(), words) for classes in (target, predicted)]
             logged |= zip(COUNTS, count_entities(*tags), strict=True)
         return loss, sample_size, logged
 
     def tags(self, classes: Tensor, is_word: Tensor) -> list[list[str]]:
-        """The labels of each sentence's words."""
+        """The labels of each sentence's words. Both on the CPU: a GPU would be asked for each."""
         return [
             [self.names[index] for index in row[words].tolist()]
             for row, words in zip(classes, is_word, strict=True)

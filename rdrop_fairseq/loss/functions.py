@@ -174,8 +174,10 @@ def adaptive_rdrop_loss(
         kl: "exact", the KL of the whole distribution, for which every tail is computed for
             every target; or "target", cheaper and not exact: that of the head and, within
             the tail of the target, of that tail (adaptive.py has the formulas).
-        impl: "fused" (a chunk of targets at a time), "eager" (the definition, through
-            autograd; the only one that can be differentiated twice), or "auto": fused.
+        impl: "fused" (a chunk of targets at a time; calls each module for each chunk), "eager"
+            (the definition, through autograd; the only one that can be differentiated twice),
+            or "auto": fused, but eager where a module has forward pre-hooks, as quantization
+            noise, which may change it from call to call.
         chunk_rows: how many targets are visited at once; None: as many as make 64 MiB of
             float32 logits on a CPU, 256 MiB elsewhere. Memory is several times that.
 
@@ -194,6 +196,11 @@ def adaptive_rdrop_loss(
         )
     _check(settings, "features", features, target, vocabulary=cutoffs[-1], impl=impl)
 
+    modules = nn.ModuleList([head, *tails]).modules()
+    if any(module._forward_pre_hooks for module in modules):
+        if impl == "fused":
+            raise ValueError("head or tails have forward pre-hooks: give impl='auto' or 'eager'")
+        impl = "eager"
     layers, kept = Layers(head, tails, cutoffs), None
     rows, labels = features.flatten(0, -2), target.flatten()
     if impl == "eager":

@@ -31,6 +31,38 @@ def test_linear_where_impossible(build) -> None:
         choose_impl(build("lstm").model, "linear")
 
 
+def plain_softmax(self, net_output, log_probs, sample=None):
+    return net_output[0].log_softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value", "reason"),
+    [
+        ("decoder", "output_layer", lambda self, features: features, "has its own output_layer"),
+        ("decoder", "forward", lambda self, *args, **kwargs: args, "has its own forward"),
+        ("decoder", "get_normalized_probs", plain_softmax, "has its own get_normalized_probs"),
+        ("", "get_normalized_probs", plain_softmax, "has its own get_normalized_probs"),
+        ("decoder.output_projection", "hook", print, "output projection .* has hooks"),
+    ],
+)
+def test_why_linear_is_impossible(build, owner, name, value, reason) -> None:
+    model = build("transformer").model
+    part = model.get_submodule(owner)
+    if name == "hook":
+        handle = part.register_forward_hook(value)
+    else:
+        own = type(part).__name__, (type(part),), {name: value}
+        part.__class__ = type(*own)
+    try:
+        with pytest.raises(UsageError, match=f"--rdrop-impl linear: .*{reason}"):
+            choose_impl(model, "linear")
+    finally:
+        if name == "hook":
+            handle.remove()
+        else:
+            part.__class__ = type(part).__base__
+
+
 def wrap(wrapper: type, model: nn.Module, **attributes: object) -> nn.Module:
     """A wrapper of distributed training that was not set up."""
     wrapped = wrapper.__new__(wrapper)

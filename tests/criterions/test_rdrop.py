@@ -363,6 +363,7 @@ def test_log_line_names_dropout_and_impl(build, caplog) -> None:
         ({"rdrop_passes": 1}, "--rdrop-passes must be at least 2, got 1"),
         ({"label_smoothing": 1.0}, r"--label-smoothing must be in \[0, 1\), got 1\.0"),
         ({"label_smoothing": -0.1}, r"--label-smoothing .*got -0\.1"),
+        ({"ignore_prefix_size": -1}, "--ignore-prefix-size must be 0 or more tokens, got -1"),
         ({"rdrop_compile": True, "rdrop_impl": "eager"}, "--rdrop-compile .*leave one of them out"),
     ],
 )

@@ -429,3 +429,13 @@ def test_wrong_arguments(settings, message) -> None:
     }
     with pytest.raises(ValueError, match=message):
         adaptive_rdrop_loss(**{**arguments, **settings})
+
+
+def test_modules_that_change_when_they_are_called() -> None:
+    """As with quantization noise, a hook that draws weights anew: each is called once."""
+    made, calls = make(rows=20), []
+    made.softmax.head.register_forward_pre_hook(lambda *_: calls.append(None))
+    loss_of(made, chunk_rows=4)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="forward pre-hooks: give impl='auto' or 'eager'"):
+        loss_of(made, impl="fused")
