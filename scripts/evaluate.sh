@@ -88,6 +88,16 @@ if [[ " $GENERATE_ARGS" != *" --task"[\ =]* ]]; then # that is translation
   }
   side "$source" || die "$data holds no $SUBSET set of $source and $target"
   side "$target" || [[ -n $reference ]] || die "$data holds no target side for $SUBSET: give --reference"
+  # before hours of translating, unless sentences are left out; the number is in the index
+  index=$data/$SUBSET.$source-$target.$source.idx
+  [[ -f $index ]] || index=$data/$SUBSET.$target-$source.$source.idx
+  if [[ -f $index && $(head -c 7 "$index") == MMIDIDX && " $GENERATE_ARGS" != *\ --@(skip-invalid|num-shards)* ]]; then
+    sentences=$(od -An -t u8 -j 18 -N 8 "$index" | tr -d ' ')
+    for file in ${reference:+"$reference"} ${pieces:+"$pieces"} ${baseline:+"$baseline"}; do
+      lines=$(awk 'END { print NR }' "$file")
+      ((lines == sentences)) || die "$file has $lines lines, but the $SUBSET set in $data has $sentences sentences: give the file of that set"
+    done
+  fi
 fi
 if [[ " $GENERATE_ARGS" == *" --bpe"[\ =]* ]]; then # that makes text of the symbols
   [[ ${POST_PROCESS:-none} == none ]] ||

@@ -166,7 +166,10 @@ def test_wrong_input(data, trained, tmp_path) -> None:
         ([empty, checkpoint], "the test set in .*empty is empty"),
         ([trained[0], checkpoint], r"holds no test set \(test\.\*\.bin\)"),
         ([data / "bin", broken], r"fairseq-generate failed; see .*generate\.log\.err"),
-        ([data / "bin", checkpoint, "--reference", short], "has 1 lines but the hypothesis"),
+        *(
+            ([data / "bin", checkpoint, flag, short], "short.txt has 1 lines, but the test set")
+            for flag in ("--reference", "--pieces", "--baseline")
+        ),
     ):
         out = tmp_path / "out"
         options = ["--out", out] if arguments else []
@@ -174,6 +177,7 @@ def test_wrong_input(data, trained, tmp_path) -> None:
         assert result.returncode == 1, arguments
         assert re.search(message, result.stderr.splitlines()[-1]), (message, result.stderr)
         assert not (out / "scores.json").exists()
+        assert not (out / "generate.log").exists()  # before it has translated
 
 
 def test_help() -> None:
