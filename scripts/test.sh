@@ -52,7 +52,7 @@ fi
 
 ruff check .
 ruff format --check .
-find . \( -name '*.sh' -o -name '*.sbatch' \) -not -path './.*' -print0 | xargs -0 shellcheck .ci/run
+find scripts tests examples \( -name '*.sh' -o -name '*.sbatch' \) -print0 | xargs -0 shellcheck .ci/run
 if [[ ${1:-} == --quick ]]; then
   shift
   set -- tests/loss tests/criterions "$@"

@@ -4,6 +4,8 @@ import copy
 import functools
 import gzip
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,14 +38,24 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
-# PyTorch's cache of compiled code does not tell apart what ATEN_CPU_CAPABILITY asks for: code of
-# AVX2 that is taken for AVX-512 writes beyond its arrays
-os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(
-    tempfile.gettempdir(),
-    f"rdrop-inductor-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}",
-)
+# PyTorch's cache of compiled code does not tell apart what ATEN_CPU_CAPABILITY asks for, nor CPUs:
+# code of AVX2 that is taken for AVX-512 writes beyond its arrays
+_CAPABILITY = re.findall(r"CPU capability usage: (\w+)", torch.__config__.show())
+# matplotlib's settings and cache are not the user's, whose home may be read-only
+for _variable, _folder in (
+    ("TORCHINDUCTOR_CACHE_DIR", f"inductor-{'-'.join(_CAPABILITY)}"),
+    ("MPLCONFIGDIR", "matplotlib"),
+):
+    os.environ[_variable] = os.path.join(tempfile.gettempdir(), f"rdrop-{os.getuid()}", _folder)
+    os.makedirs(os.environ[_variable], exist_ok=True)
 
 ROOT = Path(__file__).parent.parent
+# no setting of a recipe comes from outside, as WORKERS does, which is one of scripts/test.sh, too
+for _script in [*ROOT.glob("scripts/**/*.sh"), *ROOT.glob("examples/*/*.sh")]:
+    for _setting in re.findall(r"\b([A-Z][A-Z_0-9]+)=\$\{\1:-", _script.read_text()):
+        if _setting not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONWARNINGS"):
+            os.environ.pop(_setting, None)
+
 CORPUS = ROOT / "scripts" / "quickstart_data"
 BIN = Path(sys.executable).parent
 # what tests put first on PATH: programs that start fast, then the real ones
@@ -81,6 +93,9 @@ ARCHS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the fork server, one for all processes of pytest-xdist."""
+    # a shell starts what runs in the background with Ctrl-C ignored, and so would all programs here
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.add_cleanup(fork_server.listen(Path(STAND_INS)))
 
@@ -92,9 +107,11 @@ def corpus_lines(split: str, language: str) -> list[str]:
 
 def tracked(*paths: str) -> list[Path]:
     """The files of the project: those that git tracks, below ``paths`` if given."""
-    listed = subprocess.run(["git", "ls-files", *paths], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
+    if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout, to tell the project's files from others")
+    # whoever the checkout belongs to
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", *paths]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 

@@ -137,7 +137,8 @@ def folder_of_stand_ins() -> str:
     if os.environ.get("RDROP_TEST_FORK") == "0":
         return str(Path(sys.executable).parent)
     if "RDROP_TEST_STAND_INS" not in os.environ:
-        os.environ["RDROP_TEST_STAND_INS"] = tempfile.mkdtemp(prefix="rdrop-tests-")
+        # the address of a socket has at most 107 characters, whatever TMPDIR is
+        os.environ["RDROP_TEST_STAND_INS"] = tempfile.mkdtemp(prefix="rdrop-tests-", dir="/tmp")
     return os.environ["RDROP_TEST_STAND_INS"]
 
 

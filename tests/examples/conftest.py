@@ -174,8 +174,10 @@ class Archives(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[SimpleNamespace]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """A server of the folder ``folder`` at ``address``; ``faults`` maps names to faults."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
     folder = tmp_path / "site"
     folder.mkdir()
     faults: dict[str, str] = {}

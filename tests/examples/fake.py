@@ -1,6 +1,7 @@
 """Programs that only note how they were called, to put first on PATH."""
 
 import json
+import sys
 from pathlib import Path
 
 #: what fairseq-train logs of the last update that --max-update asks for
@@ -28,7 +29,7 @@ class FakePrograms:
             program = folder / name
             program.write_text(
                 "#!/usr/bin/env bash\n"
-                "python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\" "
+                f"'{sys.executable}' -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\" "
                 f'>>"{folder}/{name}.calls"\n' + body.get(name.replace("-", "_"), "")
             )
             program.chmod(0o755)

@@ -1,8 +1,13 @@
 """The pictures of the READMEs show what the tables beside them hold."""
 
+import io
 import sys
 
+import matplotlib
+import numpy
 import pytest
+from matplotlib import rc_context
+from PIL import Image
 
 from ..conftest import ROOT
 
@@ -79,3 +84,23 @@ def test_pictures_are_there(name) -> None:
     picture = (ROOT / "examples" / name).read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 200_000  # a README loads fast
+
+
+@pytest.mark.parametrize("name", figures.PICTURES)
+def test_pictures_show_their_tables(name) -> None:
+    """Drawn anew they are the same, with the matplotlib that setup.sh installs."""
+    if (
+        f"matplotlib=={matplotlib.__version__}"
+        not in (ROOT / "constraints.txt").read_text().split()
+    ):
+        pytest.skip(f"drawn by another matplotlib than {matplotlib.__version__}")
+    with rc_context(figures.STYLE):
+        figure = figures.PICTURES[name]()
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=100, metadata={"Software": None})
+    drawn, kept = (
+        numpy.asarray(Image.open(picture).convert("L"), dtype=float)
+        for picture in (io.BytesIO(file.getvalue()), ROOT / "examples" / name)
+    )
+    assert drawn.shape == kept.shape
+    assert abs(drawn - kept).max() < 8  # of 255; a line elsewhere changes far more

@@ -219,14 +219,14 @@ def test_close_passes_do_not_cancel() -> None:
 def test_low_precision(kl, dtype) -> None:
     """As close to the float64 truth as autograd is, though made chunk by chunk.
 
-    What 20 chunks add to the error is one rounding of each chunk's gradient; in float16, which
-    autograd adds up, also one of the sum each time.
+    What 20 chunks add to the error is one rounding of each chunk's gradient, by at most eps / 2 of
+    each number; in float16, which autograd adds up, also one of the sum each time.
     """
     if dtype == torch.float16:
         needs.float16_on_the_cpu()
     else:
         needs.bfloat16_products_summed_in_float32()
-    more = {torch.bfloat16: 0.25, torch.float16: 1.0}[dtype] * torch.finfo(dtype).eps
+    more = {torch.bfloat16: 0.5, torch.float16: 1.0}[dtype] * torch.finfo(dtype).eps
     made = make(rows=40, dtype=dtype)
     ours = results(made, kl=kl, chunk_rows=2)
     eager = results(made, kl=kl, impl="eager")
