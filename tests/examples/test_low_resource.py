@@ -230,8 +230,8 @@ while (($#)); do
 done
 echo "it | INFO | fairseq_cli.train | task: TranslationTask"
 for ((i = 0; i < work; i++)); do :; done
-[[ ! -e $FAIL ]] || { eval "$(<"$FAIL")"; echo "the trouble"; exit 1; }
 valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
+[[ ! -e $FAIL ]] || { eval "$(<"$FAIL")"; echo "the trouble"; exit 1; }
 printf "it | INFO | valid | $valid\\n" "$updates"
 cp "$data"/dict.*.txt "$folder/"
 echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"
@@ -411,6 +411,7 @@ def test_script_that_is_stopped_when_its_training_ends(fake) -> None:
     """The training has had its last update: fairseq-train, started again, would make one more."""
     env = {**fake.env, "RUNS": "baseline:1"}
     fake.fail.write_text(
+        'printf "it | INFO | valid | $valid\\n" "$updates"; '
         'echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"; '
         'echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"; '
         'echo best | tee "$folder/checkpoint_best.pt" >"$folder/checkpoint_last.pt"'
