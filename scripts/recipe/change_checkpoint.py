@@ -11,6 +11,7 @@ epoch 1, and --keep-last-epochs then deletes each new checkpoint for old ones of
 It is written anew under another name and renamed.
 """
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def main() -> None:
     parser.add_argument("checkpoint", type=existing_file, metavar="CHECKPOINT")
     args = parser.parse_args()
     path = args.checkpoint
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"cannot read {path}: no checkpoint, or cut off ({reason})") from None
     if args.forget_optimizer:
         state["last_optimizer_state"] = None
     else:

@@ -74,6 +74,17 @@ def test_a_training_goes_on_with_other_batches(data, tmp_path) -> None:
     assert torch.load(last)["optimizer_history"][-1]["num_updates"] > updates + 1 + updates // 3
 
 
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_cut_off(trained_run, size) -> None:
+    last = trained_run / "checkpoint_last.pt"
+    last.write_bytes(last.read_bytes()[:size])
+    result = run([*CHANGE, "--begin-epoch", last], check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"change_checkpoint: cannot read {last}: no checkpoint, or cut off (")
+    assert last.stat().st_size == size
+
+
 @pytest.mark.parametrize("change", ["--forget-optimizer", "--begin-epoch"])
 def test_full_disk(trained_run, change) -> None:
     best = trained_run / "checkpoint_best.pt"
