@@ -285,23 +285,31 @@ def train_bart_with_all_keys() -> None:
     attention to the encoder up for a beam, in which each sentence stands --beam times in a row:
     the keys of the others are left out. The training that follows has no beam: it stops with a
     RuntimeError, or, where the batch size is a multiple of the beam, takes for each sentence the
-    keys of the first of several. Here a model that is set to training mode is set up without a
-    beam, and searches without that saving afterwards; fairseq-generate and fairseq-interactive
-    have it as before. Needed until fairseq sets it for the time of a search.
+    keys of the first of several. So does fairseq-validate, which never sets the model to
+    training mode. Here a generator that is made with a model in training mode, as a task makes
+    it, searches without that saving, and a model that is set to training mode has no beam any
+    more; fairseq-generate and fairseq-interactive have it as before. Needed until fairseq sets
+    it for the time of a search.
     """
     from fairseq.models.bart import BARTModel
 
-    train = BARTModel.train
-    if not hasattr(BARTModel, "set_beam_size") or is_ours(train):
+    train, set_beam_size = BARTModel.train, getattr(BARTModel, "set_beam_size", None)
+    if set_beam_size is None or is_ours(train):
         return
+
+    @in_place_of(set_beam_size)
+    def unless_training(self: BARTModel, beam: int) -> None:
+        if not self.training:
+            set_beam_size(self, beam)
 
     @in_place_of(train)
     def train_without_beam(self: BARTModel, mode: bool = True) -> BARTModel:
         if mode:
-            self.set_beam_size(1)
+            set_beam_size(self, 1)
             vars(self.encoder).pop("reorder_encoder_out", None)  # which set_beam_size has replaced
         return train(self, mode)
 
+    BARTModel.set_beam_size = unless_training
     BARTModel.train = train_without_beam
 
 

@@ -261,12 +261,20 @@ print(sum(map(len, batches)))
 
 def test_bart_translates_and_trains_on(build) -> None:
     """A search sets its attention up for a beam; a training that follows has none."""
-    model = build("bart_base").model
+    built = build("bart_base")
+    model, five = built.model, [row[:5] for row in built.sample["net_input"].values()]
+    five = dict(zip(built.sample["net_input"], five, strict=True))
     attention = model.decoder.layers[0].encoder_attn
     dictionary = model.decoder.dictionary
-    for _ in range(2):  # the second is made in evaluation mode, where the first has put the model
-        SequenceGenerator([model], dictionary, beam_size=5)
-    assert attention.beam_size == 5  # as fairseq-generate has it
+    alone, _ = model.eval()(**five)
+    # as a task makes one, of a model in training mode, which fairseq-validate then evaluates
+    SequenceGenerator([model.train()], dictionary, beam_size=5)
+    assert not model.training
+    torch.testing.assert_close(model(**five)[0], alone, rtol=0, atol=0)
+    # as fairseq-generate has it
+    SequenceGenerator([model], dictionary, beam_size=5)
+    assert attention.beam_size == 5
+    assert not torch.equal(model(**five)[0], alone)
     model.train()
     assert attention.beam_size == 1
     assert "reorder_encoder_out" not in vars(model.encoder)
