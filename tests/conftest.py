@@ -52,8 +52,8 @@ for _variable, _folder in (
 ROOT = Path(__file__).parent.parent
 # no setting of a recipe comes from outside, as WORKERS does, which is one of scripts/test.sh, too
 for _script in [*ROOT.glob("scripts/**/*.sh"), *ROOT.glob("examples/*/*.sh")]:
-    for _setting in re.findall(r"\b([A-Z][A-Z_0-9]+)=\$\{\1:-", _script.read_text()):
-        if _setting not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONWARNINGS"):
+    for _setting in re.findall(r"\$\{([A-Z][A-Z_0-9]+):?[-+]", _script.read_text()):
+        if _setting not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONWARNINGS", "CXX"):
             os.environ.pop(_setting, None)
 
 CORPUS = ROOT / "scripts" / "quickstart_data"

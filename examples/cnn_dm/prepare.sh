@@ -45,10 +45,11 @@ if ! [[ -n $RAW_DIR || -d $corpus ]]; then
 fi
 [[ -d $OUT/bin ]] || python "$here/check_pairs.py" "$corpus"
 # the text itself, too: evaluate.sh takes references from it
-keep_settings_of "$OUT/bpe" "$OUT/raw.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR \
-checksum=$(checksum "$corpus"/{train,val,test}.{source,target})" "set OUT to another folder, or remove $OUT"
-keep_settings_of "$OUT/bpe" "$OUT/bpe.settings" "BART_DIR=$BART_DIR GPT2_BPE=$GPT2_BPE \
-MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" "set OUT to another folder, or remove $OUT/bpe and $OUT/bin"
+keep_settings_of "$OUT/raw.settings" "DATASET=$DATASET SMALL=$SMALL RAW_DIR=$RAW_DIR \
+checksum=$(checksum "$corpus"/{train,val,test}.{source,target})" \
+  "set OUT to another folder, or remove $OUT" "$OUT"/{bpe,bin}
+keep_settings_of "$OUT/bpe.settings" "BART_DIR=$BART_DIR GPT2_BPE=$GPT2_BPE MAX_TOKENS_OF_TEXT=$MAX_TOKENS_OF_TEXT" \
+  "set OUT to another folder, or remove $OUT/bpe and $OUT/bin" "$OUT"/{bpe,bin}
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 if ((SMALL)) && ! [[ -d $GPT2_BPE ]]; then

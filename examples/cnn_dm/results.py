@@ -36,7 +36,7 @@ Scores = list[dict[str, Score]]
 def valid_ppl(log: Path) -> str:
     """The perplexity of the validation with the lowest loss, as fairseq-train prints it.
 
-    Of equal losses that of the last, whose checkpoint fairseq keeps.
+    Of losses that it prints alike that of the last: fairseq keeps the last of equal ones.
     """
     found = VALID.findall(log.read_text(encoding="utf-8"))
     if not found:

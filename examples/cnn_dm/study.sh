@@ -56,7 +56,7 @@ updates_in_time() {
   local time own
   time=$(seconds_in_one_go "$runs/$MAIN.$2")
   own=$(seconds_in_one_go "$runs/$1.$2")
-  updates=$(updates_in "$time" "$UPDATES" "$own")
+  updates=$(updates_in "$time" "$(<"$runs/$1.$2/updates")" "$own")
 }
 
 tables() { python "$here/results.py" --runs "$runs" --main "$MAIN" --out "$OUT"; }

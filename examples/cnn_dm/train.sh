@@ -70,8 +70,8 @@ choose_update_freq "$tokens"
 loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
 [[ $ENCODER == twice ]] || loss+=(--rdrop-encoder "$ENCODER")
 [[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
-keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings data=$(checksum "$OUT"/bin/*)" \
-  "set SAVE_DIR to another folder, or remove $SAVE_DIR"
+keep_settings_of "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings data=$(checksum "$OUT"/bin/*)" \
+  "set SAVE_DIR to another folder, or remove $SAVE_DIR" "$SAVE_DIR/checkpoint_last.pt"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
 # once there is a checkpoint of this training, go on from it
 [[ ! -f $SAVE_DIR/checkpoint_last.pt ]] || start=()

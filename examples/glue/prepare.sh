@@ -49,8 +49,8 @@ if [[ -n $TSV_DIR ]]; then
 elif [[ -n $GLUE_DIR ]]; then
   source_of_text+=" checksum=$(checksum "$GLUE_DIR/$TASK"/*.tsv 2>/dev/null || true)"
 fi
-keep_settings_of "$text" "$OUT/$TASK/text.settings" "$source_of_text" \
-  "set OUT to another folder, or remove $OUT/$TASK"
+keep_settings_of "$OUT/$TASK/text.settings" "$source_of_text" \
+  "set OUT to another folder, or remove $OUT/$TASK" "$text" "$data"
 if [[ -d $data ]]; then
   same_dictionary "give another OUT, or remove it"
   echo "$data is there already"

@@ -12,7 +12,7 @@
 #   EVERY  updates from one score to the next: 500, 600 ... default: 1000
 #   OUT    where train.sh wrote                             default: runs/low_resource
 #   TABLE  the table to write                               default: $OUT/curves.tsv
-#   and those of evaluate.sh: TGT, GENERATE_ARGS, BEAM, LENPEN
+#   and those of evaluate.sh: TGT, GENERATE_ARGS, BEAM, LENPEN, SCORE_ARGS
 set -euo pipefail
 
 source "$(dirname "$0")/../../scripts/recipe/stages.sh"
@@ -31,13 +31,13 @@ for run in $RUNS; do # all of them before the first is scored
 done
 export OMP_NUM_THREADS=1
 export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
+search="BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0} GENERATE_ARGS=$GENERATE_ARGS SCORE_ARGS=${SCORE_ARGS:-}"
 
 for run in $RUNS; do
   folder=$OUT/runs/$run
   for ((update = EVERY; update <= $(<"$folder/updates"); update += EVERY)); do
     point=$folder/curve/$update
-    keep_settings_of "$point/scores.json" "$point/evaluate.settings" "GENERATE_ARGS=$GENERATE_ARGS BEAM=${BEAM:-} LENPEN=${LENPEN:-}" \
-      "remove $folder/curve"
+    keep_settings_of "$point/evaluate.settings" "$search" "remove $folder/curve" "$point/scores.json"
     [[ ! -f $point/scores.json ]] || continue
     mkdir -p "$point"
     for ((i = 0; i < average; i++)); do

@@ -32,7 +32,8 @@ export OMP_NUM_THREADS=1
 export GENERATE_ARGS=${GENERATE_ARGS:---cpu --max-len-a 1.5 --max-len-b 20}
 
 settings="BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0} GENERATE_ARGS=$GENERATE_ARGS SCORE_ARGS=${SCORE_ARGS:-}"
-keep_settings_of "$run/best/scores.json" "$run/evaluate.settings" "$settings" "remove $run/best, $run/last and $run/average to score it anew"
+keep_settings_of "$run/evaluate.settings" "$settings" \
+  "remove $run/best, $run/last and $run/average to score it anew" "$run/best/scores.json"
 for which in best last; do
   [[ $run/$which/scores.json -nt $run/updates ]] && continue
   if [[ $which == last ]] && cmp -s "$run/checkpoint_best.pt" "$run/checkpoint_last.pt"; then

@@ -29,8 +29,8 @@ require_positive TRAIN_SIZE VALID_SIZE TEST_SIZE VOCAB
 [[ -n $RAW_DIR ]] || die "set RAW_DIR to the folder that holds sent.$SRC.gz and sent.$TGT.gz; see --help"
 [[ -d $RAW_DIR ]] || die "no such folder: RAW_DIR=$RAW_DIR"
 require_program fairseq-preprocess
-keep_settings_of "$OUT/corpus" "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SRC TGT=$TGT TRAIN_SIZE=$TRAIN_SIZE VALID_SIZE=$VALID_SIZE TEST_SIZE=$TEST_SIZE VOCAB=$VOCAB checksum=$(checksum "$RAW_DIR"/sent.*.gz 2>/dev/null)" \
-  "set OUT to another folder, or remove $OUT"
+keep_settings_of "$OUT/prepare.settings" "RAW_DIR=$RAW_DIR SRC=$SRC TGT=$TGT TRAIN_SIZE=$TRAIN_SIZE VALID_SIZE=$VALID_SIZE TEST_SIZE=$TEST_SIZE VOCAB=$VOCAB checksum=$(checksum "$RAW_DIR"/sent.*.gz 2>/dev/null)" \
+  "set OUT to another folder, or remove $OUT" "$OUT"/{corpus,text,bin}
 
 [[ -d $OUT/corpus ]] || python "$root/examples/low_resource/split_corpus.py" --raw "$RAW_DIR" \
   --languages "$SRC" "$TGT" --out "$OUT/corpus" \

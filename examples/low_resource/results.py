@@ -78,7 +78,7 @@ def rows(runs: Path, main: str) -> list[dict[str, str]]:
         scores = json.loads(scores_path.read_text())
         losses = validations(run / "train.log")
         updates = int((run / "updates").read_text())
-        # of equal losses fairseq keeps the last as checkpoint_best.pt
+        # of equal losses fairseq keeps the last as checkpoint_best.pt; these are rounded
         best = {(math.isnan(values["loss"]), values["loss"], -n) for n, values in losses.items()}
         at = -min(best)[-1] if folder.name == "best" else updates
         valid = {} if folder.name == "average" else losses[at]

@@ -90,10 +90,11 @@ for item in $RUNS; do
   updates=$UPDATES
   case $setting in
     baseline-time)
-      go_on baseline "$seed" "$setting"
+      need_run baseline "$seed" "$setting"
       need_run "$MAIN" "$seed" "$setting"
       time=$(seconds_in_one_go "$OUT/runs/$MAIN.$seed")
       own=$(seconds_in_one_go "$OUT/runs/baseline.$seed")
+      go_on baseline "$seed" "$setting"
       updates=$(updates_in "$time" "$UPDATES" "$own")
       ;;
     *-long)

@@ -41,7 +41,8 @@ require_program fairseq-train
 
 run=$OUT/runs/$RUN
 settings="$objective --seed $SEED --dropout $DROPOUT${TRAIN_ARGS:+ $TRAIN_ARGS}"
-keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "$settings data=$(checksum "$OUT"/bin/*.{bin,txt})" "set RUN to another name, or remove $run"
+keep_settings_of "$run/train.settings" "$settings data=$(checksum "$OUT"/bin/*.{bin,txt})" \
+  "set RUN to another name, or remove $run" "$run/checkpoint_last.pt"
 [[ ! -f $run/updates ]] || (($(<"$run/updates") <= UPDATES)) ||
   die "$run has had $(<"$run/updates") updates, more than UPDATES=$UPDATES: set another RUN"
 ! is_trained "$run" "$UPDATES" || exit 0
@@ -61,8 +62,6 @@ record_seconds "$run/cpu_seconds" \
   --lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-tokens 1200 \
   --save-interval-updates 100 --keep-interval-updates "$KEEP" --no-epoch-checkpoints \
   --cpu --num-workers 0 --log-format json --log-interval 20 $settings >>"$run/train.log" 2>&1 || {
-  # a signal to this script alone ends it only when the training has come to its end
-  (($(updates_at_end "$run") < UPDATES)) || mark_trained "$run" "$UPDATES"
   tail -n 1 "$run/train.log" >&2
   die "fairseq-train failed or was stopped; see $run/train.log"
 }

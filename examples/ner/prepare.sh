@@ -69,8 +69,8 @@ if [[ -n $CONLL_DIR ]]; then
   files=("${train#*=}" "${valid#*=}" ${test:+"${test#*=}"})
   source_of_text+=" checksum=$(checksum "${files[@]}")"
 fi
-keep_settings_of "$data" "$OUT/$TASK/$encoder.settings" "$source_of_text" \
-  "set OUT to another folder, or remove $data"
+keep_settings_of "$OUT/$TASK/$encoder.settings" "$source_of_text" \
+  "set OUT to another folder, or remove $data" "$data"
 if [[ -d $data ]]; then
   same_dictionary "give another OUT, or remove it"
   echo "$data is there already"

@@ -30,6 +30,7 @@ shopt -s nullglob
 finished=("$runs"/*/updates)
 ((${#finished[@]})) || die "no finished run in $runs: run train.sh first"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+[[ -f $data ]] || die "$data is not there: run prepare.sh first, with the same OUT"
 sum=$(checksum "$data")
 for mark in "${finished[@]}"; do
   run=$(dirname "$mark")

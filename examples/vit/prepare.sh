@@ -29,20 +29,29 @@ source "$here/settings.sh"
 TRAIN=${TRAIN:-5000} VALID=${VALID:-2000} DATA_DIR=${DATA_DIR:-} DATA=${DATA:-}
 TEST_SPLIT=${TEST_SPLIT:-} LABEL=${LABEL:-}
 
+# unpacked FOLDER: the four files, as fashion_mnist.py reads them, which says what is missing
+unpacked() {
+  local name
+  for name in "$1"/{train,t10k}-{images-idx3,labels-idx1}-ubyte; do
+    cat "$name" 2>/dev/null || gzip -dc "$name.gz" 2>/dev/null || true
+  done
+}
+
 read_arguments "$@"
 require_positive TRAIN VALID
 if $small; then
   [[ -z $DATA ]] || die "DATA is set, which --small does not take: it takes DATA_DIR"
   images=$OUT/$NAME/images
-  keep_settings_of "$images" "$OUT/$NAME/images.settings" "TRAIN=$TRAIN VALID=$VALID" \
-    "set OUT to another folder, or remove $OUT/$NAME"
-  if [[ ! -e $images ]]; then
-    [[ -n $DATA_DIR ]] || die "set DATA_DIR to the folder of Fashion-MNIST's four IDX files; see --help"
+  keep_settings_of "$OUT/$NAME/images.settings" "TRAIN=$TRAIN VALID=$VALID" \
+    "set OUT to another folder, or remove $OUT/$NAME" "$images"
+  # study.sh calls this again without DATA_DIR
+  [[ -n $DATA_DIR || -e $images ]] ||
+    die "set DATA_DIR to the folder of Fashion-MNIST's four IDX files; see --help"
+  if [[ -n $DATA_DIR ]]; then
     [[ -d $DATA_DIR ]] || die "no such folder: DATA_DIR=$DATA_DIR"
+    keep_settings_of "$OUT/$NAME/files.settings" "checksum=$(checksum <(unpacked "$DATA_DIR"))" \
+      "set OUT to another folder, or give $NAME another name" "$images"
   fi
-  # study.sh calls this again without it
-  [[ -z $DATA_DIR ]] || keep_settings_of "$images" "$OUT/$NAME/files.settings" \
-    "checksum=$(checksum "$DATA_DIR"/*-ubyte*)" "set OUT to another folder, or give $NAME another name"
   stage "images of $NAME" "$images" python "$here/fashion_mnist.py" --data-dir "$DATA_DIR" \
     --train "$TRAIN" --valid "$VALID" --out "$images"
   DATA=$images
@@ -57,7 +66,7 @@ fi
 # its test split has no labels
 [[ $DATA != ILSVRC/imagenet-1k ]] || TEST_SPLIT=${TEST_SPLIT:-validation}
 settings="DATA=$DATA TEST_SPLIT=$TEST_SPLIT LABEL=$LABEL"
-keep_settings_of "$data" "$OUT/$NAME/data.settings" "$settings" "set OUT to another folder, or remove $data"
+keep_settings_of "$OUT/$NAME/data.settings" "$settings" "set OUT to another folder, or remove $data" "$data"
 stage "check of $DATA" "$data" python "$here/images.py" --data "$DATA" --out "$data" \
   ${TEST_SPLIT:+--test-split "$TEST_SPLIT"} ${LABEL:+--label "$LABEL"}
 echo "prepared: $data"

@@ -101,7 +101,8 @@ launched+=" $TRAIN_ARGS"
 run=$runs/$RUN
 shopt -s nullglob
 products=("$run"/checkpoint-*/trainer_state.json "$run/updates")
-keep_settings_of "${products[0]}" "$run/settings" "$settings --batch $BATCH $TRAIN_ARGS" "set RUN to another name, or remove $run"
+keep_settings_of "$run/settings" "$settings --batch $BATCH $TRAIN_ARGS" \
+  "set RUN to another name, or remove $run" "${products[0]}"
 ! is_trained "$run" "$UPDATES" || exit 0
 
 start=(python)

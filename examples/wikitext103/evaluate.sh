@@ -44,6 +44,9 @@ require_program fairseq-eval-lm
 [[ -f $OUT/raw/wiki.$SUBSET.tokens ]] ||
   die "no such file: $OUT/raw/wiki.$SUBSET.tokens: run prepare.sh"
 [[ -s $OUT/bin/$SUBSET.bin ]] || die "$OUT/bin holds no $SUBSET set: run prepare.sh"
+# its words are counted
+[[ ! -f $OUT/text.settings || $(<"$OUT/text.settings") == checksum=$(checksum_of_text "$OUT/raw") ]] ||
+  die "the text in $OUT/raw is not what $OUT/bin was made of: put it back, or prepare it with another OUT"
 
 device=()
 ((!CPU)) || device=(--cpu)

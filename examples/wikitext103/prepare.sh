@@ -28,16 +28,14 @@ for split in ${RAW_DIR:+train valid test}; do
     die "RAW_DIR ($RAW_DIR) lacks wiki.$split.tokens, or it is empty"
 done
 corpus=${RAW_DIR:-$OUT/raw}
-keep_settings_of "$OUT/raw" "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
-  "set OUT to another folder, or remove $OUT"
+keep_settings_of "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
+  "set OUT to another folder, or remove $OUT" "$OUT"/{raw,gpt2_bpe,bin}
 if ! [[ -n $RAW_DIR || -d $corpus ]]; then
   python "$here/export_dataset.py" --out "$corpus"
 fi
 # evaluate.sh counts the words of the text
-made=$OUT/bin
-((!SMALL)) || made=$OUT/gpt2_bpe
-keep_settings_of "$made" "$OUT/text.settings" "checksum=$(checksum "$corpus"/wiki.{train,valid,test}.tokens)" \
-  "set OUT to another folder, or remove $OUT"
+keep_settings_of "$OUT/text.settings" "checksum=$(checksum_of_text "$corpus")" \
+  "set OUT to another folder, or remove $OUT" "$OUT"/{gpt2_bpe,bin}
 link "$corpus" "$OUT/raw" # for evaluate.sh
 
 text=$corpus

@@ -22,6 +22,9 @@ authors=
 [[ $PROTOCOL/$MODEL/$CRITERION != authors/adaptive/rdrop ]] || authors=.authors
 SAVE_DIR=${SAVE_DIR:-$OUT/$MODEL.$CRITERION.$SEED$authors}
 
+# checksum_of_text FOLDER
+checksum_of_text() { checksum "$1"/wiki.{train,valid,test}.tokens; }
+
 # same_text REMEDY: what is trained in SAVE_DIR has the dictionary of the text in OUT
 same_text() {
   [[ ! -f $SAVE_DIR/dict.txt ]] || cmp -s "$SAVE_DIR/dict.txt" "$OUT/bin/dict.txt" ||

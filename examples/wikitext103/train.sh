@@ -78,8 +78,8 @@ block=${BASH_REMATCH[1]}
 choose_update_freq "$tokens"
 echo "a batch holds $((MAX_TOKENS / block)) samples of $block tokens: at most" \
   "$((MAX_TOKENS / block * block * NGPU * NNODES * UPDATE_FREQ)) tokens in an update"
-keep_settings_of "$SAVE_DIR/checkpoint_last.pt" "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
-  "set SAVE_DIR to another folder, or remove $SAVE_DIR"
+keep_settings_of "$SAVE_DIR/train.settings" "$MODEL ${loss[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings" \
+  "set SAVE_DIR to another folder, or remove $SAVE_DIR" "$SAVE_DIR/checkpoint_last.pt"
 same_text "run train.sh with another SAVE_DIR"
 ! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
 cp "$OUT/bin/dict.txt" "$SAVE_DIR/dict.txt"

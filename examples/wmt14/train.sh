@@ -42,6 +42,8 @@ require_positive SAVE_EVERY
 
 never=1000000000 # epochs: one of en-de has 250 updates
 check_launch
+[[ " $TRAIN_ARGS" != *" --max-epoch"* ]] ||
+  die "TRAIN_ARGS has --max-epoch, but this saves every SAVE_EVERY updates, not at the end of an epoch: set MAX_UPDATE"
 choose_update_freq "$paper_tokens"
 train_translation "${architecture[@]}" --share-all-embeddings \
   --dropout "$DROPOUT" --attention-dropout 0.1 --relu-dropout 0.1 \

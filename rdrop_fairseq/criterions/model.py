@@ -159,7 +159,7 @@ def _obstacle_to_linear(model: nn.Module) -> str | None:
         if _method(decoder, name) is not getattr(TransformerDecoderBase, name):
             return f"{type(decoder).__name__} has its own {name}"
     if not _has_plain_softmax(module):
-        return f"{type(module).__name__} has its own get_normalized_probs"
+        return f"{type(module).__name__} or its decoder has its own get_normalized_probs"
     # a language model hands all keywords to its decoder, other models name those they take
     hands_on = _method(module, "forward") is FairseqLanguageModel.forward
     if not hands_on and "features_only" not in inspect.signature(module.forward).parameters:

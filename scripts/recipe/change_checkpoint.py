@@ -35,7 +35,9 @@ def main() -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"cannot read {path}: no checkpoint, or cut off ({reason})") from None
+        raise InputError(
+            f"{path} cannot be read, is no checkpoint of fairseq, or is cut off ({reason})"
+        ) from None
     if args.forget_optimizer:
         state["last_optimizer_state"] = None
     else:

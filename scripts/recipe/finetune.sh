@@ -58,8 +58,8 @@ fine_tune() {
 
   for seed in $SEED; do
     run=$runs/seed$seed
-    keep_settings_of "$run/checkpoint_best.pt" "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
-      "set OUT to another folder, or remove $run"
+    keep_settings_of "$run/settings" "$settings $launched encoder $model_dir/$(basename "$ROBERTA_PATH")" \
+      "set OUT to another folder, or remove $run" "$run/checkpoint_best.pt"
     if ! is_trained "$run" "$UPDATES"; then
       echo "training $run: $UPDATES updates of $BATCH examples"
       # the encoder's weights are taken when there is no checkpoint of this run to resume from

@@ -121,9 +121,9 @@ launch_training() {
   # shellcheck disable=SC2206  # TRAIN_ARGS is several arguments
   local arguments=("$@" --max-tokens "$MAX_TOKENS" --update-freq "$UPDATE_FREQ"
     "${precision[@]}" --distributed-world-size "$world" $TRAIN_ARGS)
-  for ((i = 1; i < $#; i++)); do
-    [[ ${!i} != --save-dir ]] || folder=${*:i+1:1}
-    [[ ${!i} != --restore-file ]] || from=${*:i+1:1}
+  for ((i = 0; i + 1 < ${#arguments[@]}; i++)); do
+    [[ ${arguments[i]} != --save-dir ]] || folder=${arguments[i + 1]}
+    [[ ${arguments[i]} != --restore-file ]] || from=${arguments[i + 1]}
   done
   [[ $from == "$folder"/* ]] || from=$folder/checkpoint_last.pt # not one of another run
   begin_epoch_if_other "$folder" "$MAX_TOKENS tokens on $world GPU(s)" "$from"

@@ -44,12 +44,9 @@ begin_preparation() {
 # keep_stage_settings NAME SETTINGS PRODUCT...: with what the first PRODUCT and the others, which
 # follow from it, are made
 keep_stage_settings() {
-  local product
-  for product in "${@:3}"; do
-    [[ ! -e $product ]] || break
-  done
-  keep_settings_of "$product" "$OUT/$1.settings" "$2" \
-    "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of corpora, clean, pieces, data-bin, manifest.json"
+  keep_settings_of "$OUT/$1.settings" "$2" \
+    "set OUT to another folder, or remove what was made with them from $OUT: $1 and the later ones of corpora, clean, pieces, data-bin, manifest.json" \
+    "${@:3}"
 }
 
 # keep_corpora_settings SETTINGS LATER...: the same for the text that is there so far, and for the

@@ -121,14 +121,17 @@ keep_settings() {
   write_line "$file" "$now"
 }
 
-# keep_settings_of PRODUCT FILE SETTINGS REMEDY: the same, if PRODUCT is there, which is made
-# with the settings; before that, they may change
+# keep_settings_of FILE SETTINGS REMEDY PRODUCT...: the same, if a PRODUCT is there, which is made
+# with the settings or follows from what is; before that, they may change
 keep_settings_of() {
-  if [[ -e $1 ]]; then
-    keep_settings "${@:2}"
-  else
-    write_line "$2" "$3"
-  fi
+  local product
+  for product in "${@:4}"; do
+    if [[ -e $product ]]; then
+      keep_settings "${@:1:3}"
+      return
+    fi
+  done
+  write_line "$1" "$2"
 }
 
 # write_line FILE LINE: whole or not at all, though other machines may write it, too
@@ -142,21 +145,21 @@ write_line() {
 uses_moses() { grep -qs bpe=moses "$OUT/pieces.settings"; }
 
 # is_trained RUN UPDATES: RUN has had as many updates, or has ended before as it was told to
-# (--max-epoch, --patience, --stop-min-lr). fairseq-train does not see that: started again after its
-# last update, it does one more
+# (--max-epoch, --patience, --stop-time-hours). fairseq-train does not see that: started again after its
+# last update, it does one more. Nor was it noted where a signal ended the script and not its training
 is_trained() {
+  [[ -f $1/updates || ! -f $1/train.log ]] || (($(updates_at_end "$1") < $2)) || mark_trained "$@"
   [[ -f $1/updates ]] && { [[ -f $1/ended_early ]] || (($(<"$1/updates") >= $2)); } || return 1
   echo "$1 is trained already, $(<"$1/updates") updates (to train anew, remove that folder)"
 }
 
 # updates_at_end RUN: how many updates it has had, by RUN/train.log, if its last training has come to its
-# end; else 0. --stop-time-hours is no end: it can go on
+# end; else 0
 updates_at_end() {
-  awk '/ \| fairseq_cli\.train \| task: / { ended = out_of_time = 0 }
+  awk '/ \| fairseq_cli\.train \| task: / { ended = 0 }
     match($0, / @ [0-9]+ updates/) { updates = substr($0, RSTART + 3, RLENGTH - 11) }
-    / \| Stopping training due to cumulative_training_time: / { out_of_time = 1 }
-    / \| fairseq_cli\.train \| done training in / { ended = !out_of_time }
-    END { print ended ? updates : 0 }' "$1/train.log"
+    / \| fairseq_cli\.train \| done training in / { ended = 1 }
+    END { print ended ? updates + 0 : 0 }' "$1/train.log"
 }
 
 # mark_trained RUN UPDATES: notes in RUN/updates that it has come to its end, after UPDATES or before
@@ -221,6 +224,7 @@ recorded_seconds() {
 # seconds_in_one_go RUN: what its training has taken. Dies if it was interrupted: that is then also the
 # time of updates made twice, and of a second start
 seconds_in_one_go() {
+  [[ -f $1/cpu_seconds ]] || die "$1 has no cpu_seconds: remove it, and let the study train it"
   (($(wc -l <"$1/cpu_seconds") == 1)) ||
     die "$1 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
   recorded_seconds "$1/cpu_seconds"

@@ -28,8 +28,8 @@ train_translation() {
   local arguments=(--source-lang "$source" --target-lang "$target" --task translation
     --criterion "${criterion[@]}" --label-smoothing 0.1 --seed "$SEED" "$@")
   # not the number of GPUs, nor of updates: a run may go on with other ones
-  keep_settings_of "$run/checkpoint_last.pt" "$run/train.settings" "${arguments[*]} $launch_settings" \
-    "set RUN to another name, or remove $run"
+  keep_settings_of "$run/train.settings" "${arguments[*]} $launch_settings" \
+    "set RUN to another name, or remove $run" "$run/checkpoint_last.pt"
   ! is_trained "$run" "$MAX_UPDATE" || return 0
   cp "$OUT"/data-bin/dict.*.txt "$run/"
   ((!CPU)) || workers=0

@@ -35,13 +35,16 @@ def plain_softmax(self, net_output, log_probs, sample=None):
     return net_output[0].log_softmax(-1)
 
 
+OWN_SOFTMAX = "TransformerModel or its decoder has its own get_normalized_probs"
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "value", "reason"),
     [
         ("decoder", "output_layer", lambda self, features: features, "has its own output_layer"),
         ("decoder", "forward", lambda self, *args, **kwargs: args, "has its own forward"),
-        ("decoder", "get_normalized_probs", plain_softmax, "has its own get_normalized_probs"),
-        ("", "get_normalized_probs", plain_softmax, "has its own get_normalized_probs"),
+        ("decoder", "get_normalized_probs", plain_softmax, OWN_SOFTMAX),
+        ("", "get_normalized_probs", plain_softmax, OWN_SOFTMAX),
         ("decoder.output_projection", "hook", print, "output projection .* has hooks"),
     ],
 )

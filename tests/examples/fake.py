@@ -12,6 +12,13 @@ echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"
 """
 
 
+def as_if_stopped(run: Path) -> None:
+    """As if the training in the folder ``run`` had been stopped before its end."""
+    (run / "updates").unlink(missing_ok=True)
+    with (run / "train.log").open("a") as log:
+        log.write("it | INFO | fairseq_cli.train | task: TranslationTask\n")
+
+
 class FakePrograms:
     """A folder of programs each of which appends its arguments to a file.
 

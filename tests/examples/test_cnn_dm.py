@@ -19,7 +19,7 @@ import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
 from ..conftest import PROGRAMS, ROOT, corpus_lines
 from ..gpt2_bpe import published_bpe
 from .conftest import script_of
-from .fake import TRAINED, FakePrograms, options
+from .fake import TRAINED, FakePrograms, as_if_stopped, options
 
 HERE = ROOT / "examples" / "cnn_dm"
 TINY = (
@@ -360,7 +360,7 @@ def test_training_arguments(tmp_path, settings, expected) -> None:
     save_dir = Path(found["--save-dir"])
     (save_dir / "checkpoint_last.pt").touch()
     assert "is trained already" in script("train", **settings).stdout
-    (save_dir / "updates").unlink()  # as if it had been stopped
+    as_if_stopped(save_dir)
     script("train", **settings)
     again = options(fake.calls(program)[1])
     assert found.keys() - again.keys() == {

@@ -12,7 +12,7 @@ import pytest
 
 from ..conftest import ROOT, corpus_lines, run
 from .conftest import script_of
-from .fake import TRAINED, FakePrograms, options
+from .fake import TRAINED, FakePrograms, as_if_stopped, options
 
 HERE = ROOT / "examples" / "wikitext103"
 TINY = (
@@ -159,7 +159,7 @@ def test_training_arguments(tmp_path, model, criterion, expected) -> None:
     tokens = {"gpt": 256000, "adaptive": 73728}[model]
     assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
     assert "is trained already" in script("train", NGPU=8, **settings).stdout
-    (tmp_path / "out" / f"{model}.{criterion}.1" / "updates").unlink()  # as if it had been stopped
+    as_if_stopped(tmp_path / "out" / f"{model}.{criterion}.1")
     script("train", NGPU=8, **settings)
     (arguments,) = fake.calls("torchrun")
     assert options(arguments)["--update-freq"] == {"gpt": "16", "adaptive": "3"}[model]
@@ -190,7 +190,7 @@ def test_authors_protocol(tmp_path) -> None:
     settings |= {"PROTOCOL": "authors", "MODEL": "adaptive"}
     script("train", **settings)
     folder = tmp_path / "adaptive.rdrop.1.authors"
-    (folder / "updates").unlink()  # as if it had been stopped
+    as_if_stopped(folder)
     for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
         (folder / name).touch()
     script("train", **settings)

@@ -479,9 +479,11 @@ def test_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int)
 def assert_half_precision_is_as_good_as_eager(dtype: torch.dtype, vocabulary: int, **how) -> None:
     """Against a float32 truth, the error is at most the eager path's in this dtype, and a rounding.
 
-    The loss, in float32, is none. Gradients may be rounded once more than the eager path's, by at
-    most eps / 2 of each number: the weight's for each chunk, and where the loss scale is no power
-    of two, the logits'.
+    The loss is a sum in float32 of what logits in this dtype give: other than the eager path's only
+    by those few whose product, in chunks summed in another order, is rounded to their neighbour;
+    eps / 16 is what a sixteenth of all would give. Gradients may be rounded once more, by at most
+    eps / 2 of each number: the weight's for each chunk, and where the loss scale is no power of
+    two, the logits'.
     """
     if dtype == torch.float16:
         needs.float16_on_the_cpu()

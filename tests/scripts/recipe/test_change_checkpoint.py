@@ -81,7 +81,9 @@ def test_cut_off(trained_run, size) -> None:
     result = run([*CHANGE, "--begin-epoch", last], check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"change_checkpoint: cannot read {last}: no checkpoint, or cut off (")
+    assert line.startswith(
+        f"change_checkpoint: {last} cannot be read, is no checkpoint of fairseq, or is cut off ("
+    )
     assert last.stat().st_size == size
 
 

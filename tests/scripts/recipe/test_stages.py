@@ -62,15 +62,15 @@ def stages(program: str, **kwargs):
     return run(["bash", "-c", text], **kwargs)
 
 
+TOLD = "fairseq-train has ended after {} updates of 99, as TRAIN_ARGS told it to"
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ("--max-update 3", ""),
-        (
-            "--max-epoch 1",
-            "fairseq-train has ended after {} updates of 99, as TRAIN_ARGS told it to",
-        ),
-        ("--stop-time-hours 1e-9", "stopped before the last update; running this again goes on"),
+        ("--max-epoch 1", TOLD),
+        ("--stop-time-hours 1e-9", TOLD),  # of all starts together: it does not go on
     ],
 )
 def test_how_a_training_has_ended(data, tmp_path, flags, said) -> None:
@@ -83,14 +83,37 @@ def test_how_a_training_has_ended(data, tmp_path, flags, said) -> None:
     marked = stages(f"mark_trained {tmp_path} {wanted}").stdout
     assert said.format(updates) in marked if said else not marked
     again = stages(f"is_trained {tmp_path} {wanted}", check=False).stdout
-    if "hours" in flags:
-        assert not again
-    else:
-        assert again.startswith(f"{tmp_path} is trained already, {updates} updates")
+    assert again.startswith(f"{tmp_path} is trained already, {updates} updates")
+    # a script that was stopped in between has not marked it
+    (tmp_path / "updates").unlink()
+    assert stages(f"is_trained {tmp_path} {updates}").stdout.endswith(
+        f", {updates} updates (to train anew, remove that folder)\n"
+    )
     # it goes on, and is killed
+    (tmp_path / "updates").unlink()
     with (tmp_path / "train.log").open("a") as log:
         log.write("x | INFO | fairseq_cli.train | task: TranslationTask\n")
     assert stages(f"updates_at_end {tmp_path}").stdout == "0\n"
+    assert not stages(f"is_trained {tmp_path} {updates}", check=False).stdout
+
+
+def test_a_training_that_has_saved_nothing(tmp_path) -> None:
+    (tmp_path / "train.log").write_text("x | fairseq_cli.train | done training in 1.0 seconds\n")
+    assert stages(f"updates_at_end {tmp_path}").stdout == "0\n"
+
+
+def test_settings_bind_what_follows_from_what_is_gone(tmp_path) -> None:
+    """Of a stage's product and the later ones any is enough."""
+    settings, first, later = (tmp_path / name for name in ("settings", "first", "later"))
+    keep = f"keep_settings_of {settings} {{}} 'remove it' {first} {later}"
+    stages(keep.format("A=1"))
+    stages(keep.format("A=2"))  # nothing is made yet
+    later.touch()
+    assert stages(keep.format("A=1"), check=False).stderr == (
+        f"x: {tmp_path} was made with other settings (< then, > now): < A=2 > A=1; remove it\n"
+    )
+    assert settings.read_text() == "A=2\n"
+    stages(keep.format("A=2"))
 
 
 def test_preprocess_replaces_what_an_error_has_left(tmp_path) -> None:
