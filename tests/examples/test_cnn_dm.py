@@ -548,6 +548,12 @@ def test_study(tmp_path) -> None:
     (out / "bin" / "dict.source.txt").write_text("other 1\n")
     assert "> data=" in message(RUNS="baseline:2")
     (out / "bin" / "dict.source.txt").write_text(dictionary)
+    # a run that --patience has ended: as many updates more as fit into the time, from those it had
+    shutil.rmtree(out / "runs" / "baseline-time.1")
+    (out / "runs" / "baseline.1" / "updates").write_text("50\n")
+    (out / "runs" / "baseline.1" / "ended_early").touch()
+    script("study", **env, RUNS="baseline-time:1")
+    assert options(fake.calls("fairseq-train")[-1])["--max-update"] == "112"  # 50 * 3.35 / 1.5
     (out / "runs" / "baseline.1" / "cpu_seconds").write_text("1.0 0.5\n1.0 0.5\n")
     assert "was interrupted, and its time is also that of updates" in message(
         RUNS="baseline-time:1"

@@ -392,6 +392,8 @@ def test_time_of_what_was_killed(fake) -> None:
 
     result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
     assert "baseline.1 was interrupted, and its time is also that of updates" in result.stderr
+    # nothing that a later call would go on from
+    assert not (fake.out / "runs" / "baseline-time.1").exists()
 
     seconds.write_text(seconds.read_text().splitlines()[0] + "\nunknown\n")
     result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})

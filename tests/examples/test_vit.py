@@ -772,11 +772,29 @@ def test_commands_of_the_readme(idx, tmp_path) -> None:
     ]
     for command in commands:
         run(["bash", "-c", command], env=env)
+    # the same files as Debian has them, and as torchvision has
+    both = tmp_path / "both"
+    shutil.copytree(idx, both)
+    for file in list(both.iterdir()):
+        content = file.read_bytes()
+        if file.suffix == ".gz":
+            file.with_suffix("").write_bytes(gzip.decompress(content))
+        else:
+            Path(f"{file}.gz").write_bytes(gzip.compress(content))
+    again = script("prepare", arguments=["--small"], **{**settings, "DATA_DIR": both}).stdout
+    assert "images of fashion-mnist: done already" in again
+    assert (
+        "no such folder: DATA_DIR=none"
+        in script(
+            "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": "none"}
+        ).stderr
+    )
     # MNIST's files are called the same
     other = tmp_path / "mnist"
     shutil.copytree(idx, other)
     file = min(other.glob("*labels*"))
-    file.write_bytes(file.read_bytes() + b"x")
+    packed = file.suffix == ".gz"
+    file.write_bytes(file.read_bytes() + (gzip.compress(b"x") if packed else b"x"))
     refused = script(
         "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": other}
     )

@@ -66,6 +66,11 @@ def test_text_that_has_changed(raw, tmp_path) -> None:
     result = script("prepare", check=False, **settings)
     assert result.returncode == 1
     assert re.search(r"other settings .*> checksum=.*set OUT to another folder", result.stderr)
+    (tmp_path / "model.pt").touch()
+    settings["arguments"] = [tmp_path / "model.pt"]
+    result = script("evaluate", check=False, **settings)
+    assert result.returncode == 1
+    assert f"the text in {out}/raw is not what {out}/bin was made of" in result.stderr
 
 
 def test_words_of_wikitext_are_tokens(tmp_path) -> None:

@@ -381,6 +381,14 @@ def test_hyper_parameters(fake, prepared, pair) -> None:
     assert (prepared / "rdrop" / "dict.en.txt").is_file()
 
 
+def test_epochs_are_no_end(fake, prepared) -> None:
+    """Nothing is saved when one is over."""
+    env = {**fake.env(1), "OUT": str(prepared), "TRAIN_ARGS": "--max-epoch 2"}
+    result = script("train", "en-de", env=env, check=False)
+    assert last_line(result).endswith("not at the end of an epoch: set MAX_UPDATE")
+    assert not fake.calls()
+
+
 def test_baseline_differs_in_the_criterion_alone(fake, prepared) -> None:
     env = {**fake.env(1), "OUT": str(prepared), "RUN": "x"}
     script("train", "en-de", env=env)
