@@ -72,7 +72,7 @@ raise SystemExit(not os.path.isfile(os.path.join(sysconfig.get_path("include"), 
 }
 
 install() {
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
     --constraint "$root/constraints.txt" "$@"
 }
 
@@ -97,4 +97,6 @@ if $compile; then
 else
   install --editable "${root}[recipes,test]"
 fi
+# what pip would do on one core; some packages hold files of Python 2
+"$VENV/bin/python" -m compileall -q -j 0 "$VENV"/lib >/dev/null || true
 echo "$stamp $root" >"$VENV/rdrop.stamp"

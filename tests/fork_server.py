@@ -14,6 +14,7 @@ that hides a module which the server has imported. ``RDROP_TEST_FORK=0`` starts 
 
 import atexit
 import contextlib
+import copy
 import gc
 import json
 import logging
@@ -216,6 +217,7 @@ def import_all() -> frozenset[str]:
         logging.root.handlers[:] = []
         logging.root.setLevel(logging.WARNING)
     sys.path.insert(0, folder)
+    remember_what_hydra_repeats()
     warnings.filters[:] = filters  # type: ignore[index]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -226,7 +228,29 @@ def import_all() -> frozenset[str]:
         sys.modules["fairseq.dataclass.utils"].convert_namespace_to_omegaconf(args)
     gc.collect()
     gc.freeze()  # a fork's collections leave these alone, hence their memory shared
+    gc.set_threshold(100_000)  # and are few: most forks end after a second
     return frozenset(name.partition(".")[0] for name in sys.modules)
+
+
+def remember_what_hydra_repeats() -> None:
+    """Let hydra parse an override once, and share its store of configurations.
+
+    It parses the 260 that fairseq gives it for each program, nearly all of them alike, and copies
+    the whole store, from which it takes only copies anyway. Without both, and with few garbage
+    collections, a training of four updates takes 0.9 s of CPU time in place of 1.3.
+    """
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parse, parsed = OverridesParser.parse_rule, {}
+
+    def parse_rule(self: OverridesParser, text: str, rule: str) -> Any:
+        if (text, rule) not in parsed:
+            parsed[text, rule] = parse(self, text, rule)
+        return copy.copy(parsed[text, rule])
+
+    OverridesParser.parse_rule = parse_rule  # type: ignore[method-assign]
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 
 def accept(

@@ -76,7 +76,8 @@ def test_a_python_with_wheels_comes_first(machine, wheel) -> None:
     assert status == 0, errors
     assert f"Python {wheel}.1" in errors
     assert not [line for line in asked if "fairseq-fixed" in line]
-    assert asked[-1].endswith(f"--editable {ROOT}[recipes,test]")
+    assert asked[-2].endswith(f"--editable {ROOT}[recipes,test]")
+    assert asked[-1] == f"-m compileall -q -j 0 {machine.venv}/lib"
     assert machine.set_up()[2] == asked  # once only
 
 
