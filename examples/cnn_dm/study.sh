@@ -47,18 +47,6 @@ read_setting() {
   fi
 }
 
-# updates_in_time SETTING SEED: sets updates, how many of its take as long as the run of MAIN
-updates_in_time() {
-  local name
-  for name in "$1" "$MAIN"; do
-    [[ -f $runs/$name.$2/updates ]] || die "$1-time:$2 needs $name:$2 earlier in RUNS"
-  done
-  local time own
-  time=$(seconds_in_one_go "$runs/$MAIN.$2")
-  own=$(seconds_in_one_go "$runs/$1.$2")
-  updates=$(updates_in "$time" "$(<"$runs/$1.$2/updates")" "$own")
-}
-
 tables() { python "$here/results.py" --runs "$runs" --main "$MAIN" --out "$OUT"; }
 
 check_runs
@@ -73,7 +61,7 @@ for item in $RUNS; do
   run=$runs/$setting.$seed
   read_setting "$setting"
   updates=$UPDATES
-  [[ $setting != *-time ]] || updates_in_time "${setting%-time}" "$seed"
+  [[ $setting != *-time ]] || updates=$(updates_in_time "$runs" "${setting%-time}" "$seed")
   train=(env "${variables[@]}" "SEED=$seed" "UPDATES=$updates" "SAVE_DIR=$run" bash "$here/train.sh")
   if is_trained "$run" "$updates" >/dev/null; then
     "${train[@]}" | tail -n 1 # which refuses it if it is of other settings or data

@@ -90,12 +90,8 @@ for item in $RUNS; do
   updates=$UPDATES
   case $setting in
     baseline-time)
-      need_run baseline "$seed" "$setting"
-      need_run "$MAIN" "$seed" "$setting"
-      time=$(seconds_in_one_go "$OUT/runs/$MAIN.$seed")
-      own=$(seconds_in_one_go "$OUT/runs/baseline.$seed")
+      updates=$(updates_in_time "$OUT/runs" baseline "$seed")
       go_on baseline "$seed" "$setting"
-      updates=$(updates_in "$time" "$UPDATES" "$own")
       ;;
     *-long)
       updates=$((2 * UPDATES))

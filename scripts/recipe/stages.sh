@@ -224,10 +224,24 @@ recorded_seconds() {
 # seconds_in_one_go RUN: what its training has taken. Dies if it was interrupted: that is then also the
 # time of updates made twice, and of a second start
 seconds_in_one_go() {
+  local seconds
   [[ -f $1/cpu_seconds ]] || die "$1 has no cpu_seconds: remove it, and let the study train it"
+  seconds=$(recorded_seconds "$1/cpu_seconds") || return # which set -e does not see in $(...)
   (($(wc -l <"$1/cpu_seconds") == 1)) ||
     die "$1 was interrupted, and its time is also that of updates made twice: remove it, and run this again"
-  recorded_seconds "$1/cpu_seconds"
+  echo "$seconds"
+}
+
+# updates_in_time RUNS_FOLDER SETTING SEED: how many updates of that run take as long as all of the one
+# of MAIN with the same seed. Dies unless both are there, each trained in one go
+updates_in_time() {
+  local name time own
+  for name in "$2" "$MAIN"; do
+    [[ -f $1/$name.$3/updates ]] || die "$2-time:$3 needs $name:$3 earlier in RUNS"
+  done
+  time=$(seconds_in_one_go "$1/$MAIN.$3") || return
+  own=$(seconds_in_one_go "$1/$2.$3") || return
+  updates_in "$time" "$(<"$1/$2.$3/updates")" "$own"
 }
 
 # updates_in SECONDS UPDATES OWN: how many updates take SECONDS where UPDATES took OWN

@@ -775,26 +775,18 @@ def test_commands_of_the_readme(idx, tmp_path) -> None:
     # the same files as Debian has them, and as torchvision has
     both = tmp_path / "both"
     shutil.copytree(idx, both)
-    for file in list(both.iterdir()):
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            file.with_suffix("").write_bytes(gzip.decompress(content))
-        else:
-            Path(f"{file}.gz").write_bytes(gzip.compress(content))
+    for file in idx.glob("*.gz"):
+        (both / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
     again = script("prepare", arguments=["--small"], **{**settings, "DATA_DIR": both}).stdout
     assert "images of fashion-mnist: done already" in again
-    assert (
-        "no such folder: DATA_DIR=none"
-        in script(
-            "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": "none"}
-        ).stderr
-    )
+    absent = {**settings, "DATA_DIR": "none"}
+    refused = script("prepare", check=False, arguments=["--small"], **absent)
+    assert "no such folder: DATA_DIR=none" in refused.stderr
     # MNIST's files are called the same
     other = tmp_path / "mnist"
     shutil.copytree(idx, other)
     file = min(other.glob("*labels*"))
-    packed = file.suffix == ".gz"
-    file.write_bytes(file.read_bytes() + (gzip.compress(b"x") if packed else b"x"))
+    file.write_bytes(file.read_bytes() + b"x")
     refused = script(
         "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": other}
     )
