@@ -19,6 +19,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["rdrop_fairseq", "rdrop_fairseq.*"]),
     python_requires=">=3.10,<3.14",
+    entry_points={"console_scripts": ["rdrop = rdrop_fairseq.tools.cli:main"]},
     install_requires=[
         # fairseq 0.12.2, the last on PyPI under its own name, cannot be imported on
         # Python >= 3.11; ve-fairseq is its main branch, imported as fairseq

@@ -1,29 +1,25 @@
 """R-Drop (Liang et al., NeurIPS 2021, arXiv 2106.14448) for fairseq.
 
-``fairseq-train --user-dir rdrop_fairseq --criterion rdrop`` imports this file.
-It registers criteria, a task and a model, and teaches torch >= 2.6 to load fairseq's checkpoints.
-Without fairseq, only ``rdrop_fairseq.loss`` is of use.
+``fairseq-train --user-dir rdrop_fairseq --criterion rdrop`` imports this file. It registers criteria,
+a task and a model, and teaches torch >= 2.6 to load fairseq's checkpoints: at once where fairseq
+is there, else as soon as somebody imports fairseq. So ``rdrop_fairseq.loss`` and the command
+``rdrop`` start without it.
 """
 
 import logging
 import sys
 import warnings
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.2.0"
 
 
 def _register() -> None:
-    """Import fairseq, mend what it needs, and register criteria, models and tasks."""
-    # one of fairseq's modules calls logging.basicConfig(level=DEBUG) as it is imported, after
-    # which a program's own basicConfig does nothing, and every library's debug messages show
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    import fairseq  # noqa: F401
-
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
+    """Mend what fairseq needs, and register criteria, models and tasks."""
     from . import compat
 
     compat.prepare()  # says so if fairseq is too old for the imports below
@@ -35,12 +31,43 @@ def _register() -> None:
     from . import bert, criterions, tasks  # noqa: F401  (importing registers)
 
 
-_found = find_spec("fairseq")
-if _found is not None and _found.origin is not None:  # not any folder of that name
-    _in_use = "fairseq" in sys.modules  # as by --user-dir
-    try:
-        _register()
-    except Exception as error:
-        if _in_use:
-            raise
-        warnings.warn(f"fairseq cannot be used, only rdrop_fairseq.loss can: {error}", stacklevel=2)
+class _RegisterAfterFairseq(MetaPathFinder):
+    """Finds fairseq as it would be found without, and calls `_register` once it is imported."""
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> Any:
+        if name != "fairseq":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:  # not any folder of that name
+            _register_after(spec)
+        return spec
+
+
+def _register_after(spec: ModuleSpec) -> None:
+    loader: Any = spec.loader
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        # one of fairseq's modules calls logging.basicConfig(level=DEBUG) as it is imported, after
+        # which a program's own basicConfig does nothing, and every library's debug messages show
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        execute(module)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        try:
+            _register()
+        except Exception as error:  # whoever imported fairseq may want something else of it
+            warnings.warn(
+                f"R-Drop's criteria cannot be used, only rdrop_fairseq.loss can: {error}",
+                stacklevel=2,
+            )
+
+    loader.exec_module = exec_module
+
+
+if "fairseq" in sys.modules:  # as by --user-dir
+    _register()
+else:
+    sys.meta_path.insert(0, _RegisterAfterFairseq())

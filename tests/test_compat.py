@@ -318,17 +318,23 @@ def test_criteria_beside_a_clone_of_fairseq(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("init", "reason"),
     [
-        ("raise ImportError('libcudart is missing')", "libcudart is missing"),
         ("__version__ = '0.10.2'", "rdrop_fairseq needs fairseq 0.12 or newer, found 0.10.2"),
         ("", "no attribute '__version__'"),
     ],
 )
 def test_loss_beside_a_fairseq_that_does_not_work(tmp_path: Path, init: str, reason: str) -> None:
-    """A warning says why the criteria are missing."""
-    result = imported(tmp_path, LOSS, __init__=init)
-    assert result.stdout == "found\n"
-    assert "fairseq cannot be used, only rdrop_fairseq.loss can: " in result.stderr
+    """A warning says why the criteria are missing; whoever imports such a fairseq can go on."""
+    result = imported(tmp_path, f"{LOSS}; import fairseq; print('and fairseq')", __init__=init)
+    assert result.stdout == "found\nand fairseq\n"
+    assert "R-Drop's criteria cannot be used, only rdrop_fairseq.loss can: " in result.stderr
     assert reason in result.stderr
+
+
+def test_fairseq_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
+    code = f"{LOSS}; import fairseq"
+    result = imported(tmp_path, code, __init__="raise ImportError('libcudart is missing')")
+    assert result.stdout == "found\n"
+    assert result.stderr.splitlines()[-1] == "ImportError: libcudart is missing"
 
 
 def test_error_of_an_old_fairseq_comes_first(tmp_path: Path) -> None:

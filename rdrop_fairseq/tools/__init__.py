@@ -1,0 +1,1 @@
+"""The tools of the command ``rdrop``: one module a tool, each with ``main(argv)``."""

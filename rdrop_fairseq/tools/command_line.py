@@ -1,0 +1,100 @@
+"""What the tools' command lines share: parser, types of arguments, errors in one sentence."""
+
+import argparse
+import functools
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+
+Main = Callable[[Sequence[str] | None], None]
+
+
+def command(name: str) -> Callable[[Main], Main]:
+    """For a tool's ``main(argv)``: what a user got wrong, and a full disk, end it with one
+    sentence that ``name`` begins."""
+
+    def decorate(main: Main) -> Main:
+        @functools.wraps(main)
+        def run(argv: Sequence[str] | None = None) -> None:
+            try:
+                main(argv)
+            except UsageError as error:
+                raise UsageError(f"{name}: {error}") from error
+            except OSError as error:
+                where = f"{error.filename}: " if error.filename else ""
+                reason = f"{where}{error.strerror or error}; nothing was left half-written"
+                raise UsageError(f"{name}: {reason}") from error
+            except KeyboardInterrupt:
+                sys.exit(130)
+
+        return run
+
+    return decorate
+
+
+def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+    """With a module's docstring as its help, line by line; ``name`` is the command's."""
+    return argparse.ArgumentParser(
+        prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def existing_file(text: str) -> Path:
+    """The type of an argument that names a file to read."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"no such file: {text}")
+    return Path(text)
+
+
+def existing_folder(text: str) -> Path:
+    """The type of an argument that names a folder to read."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder: {text}")
+    return Path(text)
+
+
+def new_folder(text: str) -> Path:
+    """The type of an argument that names a folder to make."""
+    if Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{text} is there already: remove it first")
+    return Path(text)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number of at least ``least``."""
+
+    def convert(text: str) -> int:
+        try:
+            if (number := int(text)) >= least:
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text}")
+
+    return convert
+
+
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an argument that is a finite number from ``least`` to ``most``."""
+
+    def convert(text: str) -> float:
+        try:
+            if least <= (value := float(text)) <= most and math.isfinite(value):
+                return value
+        except ValueError:
+            pass
+        above = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise argparse.ArgumentTypeError(f"must be a number {above}, got {text}")
+
+    return convert
+
+
+def setting(text: str) -> tuple[str, str]:
+    """The type of an argument NAME=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    return name, value

@@ -1,0 +1,1 @@
+"""Text in, encoded text out: the tools of ``rdrop corpus``."""
