@@ -1,9 +1,9 @@
 """R-Drop (Liang et al., NeurIPS 2021, arXiv 2106.14448) for fairseq.
 
 ``fairseq-train --user-dir rdrop_fairseq --criterion rdrop`` imports this file. It registers
-criteria, a task and a model, and teaches torch >= 2.6 to load fairseq's checkpoints: at once where fairseq
-is there, else as soon as somebody imports fairseq. So ``rdrop_fairseq.loss`` and the command
-``rdrop`` start without it.
+criteria, a task and a model, and teaches torch >= 2.6 to load fairseq's checkpoints: at once where
+fairseq is there, else as soon as somebody imports fairseq. So ``rdrop_fairseq.loss`` and the
+command ``rdrop`` start without it.
 """
 
 import logging

@@ -35,10 +35,13 @@ def command(name: str) -> Callable[[Main], Main]:
     return decorate
 
 
-def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+def parser(doc: str | None, name: str, usage: str | None = None) -> argparse.ArgumentParser:
     """With a module's docstring as its help, line by line; ``name`` is the command's."""
     return argparse.ArgumentParser(
-        prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=name,
+        usage=usage,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

@@ -1,0 +1,11 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # shared with the scripts that source this
+# Sourced by prepare.sh, train.sh and evaluate.sh after scripts/recipe.sh: the pair, where it is, and
+# how its words are cut.
+
+((${#names[@]} == 1)) || die "expected a language pair such as de-en, got ${#names[@]} arguments; see --help"
+pair=${names[0]}
+[[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
+  die "unknown pair $pair: IWSLT is de, fr, zh or es to or from en here, such as de-en"
+source=${pair%-*} target=${pair#*-}
+OUT=${OUT:-$root/runs/iwslt14.$pair} BPE=${BPE:-sentencepiece}
+require_choice BPE sentencepiece moses

@@ -1,0 +1,147 @@
+"""run.json: what the folder of a run was made with, and how far it has come."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .files import write_json
+
+NAME = "run.json"
+# flags of fairseq-train that may be others when a run goes on: how long, where, how it is watched,
+# and on how many devices; what an update then has is compared by itself
+FREE = re.compile(
+    r"--(save-dir|destdir|out|max-update|max-epoch|stop-time-hours|patience|log-\w+|tensorboard-logdir"
+    r"|num-workers|max-tokens|batch-size|update-freq|fp16|bf16|cpu|user-dir|restore-file|reset-.*"
+    r"|distributed-.*|keep-.*|save-interval.*|no-epoch-checkpoints|no-progress-bar|workers)"
+)
+
+
+def is_flag(word: str) -> bool:
+    """Two dashes, or one and a letter: -1 is a value."""
+    return re.match(r"--?[A-Za-z]", word) is not None
+
+
+def flags_of(command: Sequence[str]) -> dict[str, str]:
+    """The flags of a command, each with its values; of one that comes twice the last, as argparse.
+
+    The key "" has the program and what stands before the first flag.
+    """
+    found: dict[str, list[str]] = {"": []}
+    name = ""
+    for word in command:
+        if is_flag(word):
+            name, equals, value = word.partition("=")
+            found.pop(name, None)
+            found[name] = [value] if equals else []
+        else:
+            found[name].append(word)
+    return {name: shlex.join(values) for name, values in found.items()}
+
+
+def settings_of(command: Sequence[str]) -> dict[str, str]:
+    """Those of a command's flags that a run keeps to its end, and the program, without paths."""
+    flags = flags_of(command)
+    program = [word for word in shlex.split(flags.pop("")) if "/" not in word]
+    kept = {name: value for name, value in flags.items() if not FREE.fullmatch(name)}
+    return {"program": shlex.join(program), **kept}
+
+
+class State:
+    """The content of a folder's run.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self.content: dict[str, Any] = {}
+        try:
+            self.content = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            raise UsageError(f"{self.path} is damaged ({error}): remove {folder}") from None
+
+    @property
+    def updates(self) -> int:
+        """How many updates the run had when it last came to an end; 0 if it has not."""
+        return self.content.get("updates", 0)
+
+    @property
+    def starts(self) -> list[dict[str, Any]]:
+        """One entry a start of the command, the last one last."""
+        return self.content.setdefault("starts", [])
+
+    def is_complete(self, updates: int) -> bool:
+        """Whether there is nothing left to do up to that update."""
+        ended_early = self.content.get("ended_early", False)
+        return "updates" in self.content and (ended_early or self.updates >= updates)
+
+    def cpu_seconds(self) -> float:
+        """What its training took.
+
+        Raises:
+            UsageError: it was interrupted, so that its time is also that of updates made twice.
+        """
+        seconds = [start.get("cpu_seconds") for start in self.starts]
+        if len(seconds) != 1 or seconds[0] is None:
+            raise UsageError(
+                f"the time of {self.path.parent} is not known, since it was interrupted: remove "
+                "it, and run this again"
+            )
+        return seconds[0]
+
+    def save(self) -> None:
+        write_json(self.path, self.content)
+
+    def check(self, settings: dict[str, str], inputs: Iterable[Path]) -> None:
+        """Compare with how the run was made, and note it.
+
+        Raises:
+            UsageError: other settings or other data; says which, then and now.
+        """
+        then = self.content.get("settings", settings)
+        changes = [
+            f"{name} {then.get(name, 'not given')} then, {settings.get(name, 'not given')} now"
+            for name in sorted(then.keys() | settings.keys())
+            if then.get(name) != settings.get(name)
+        ]
+        sums = self.content.get("inputs", {})
+        now = {path.name: _checksum(path, sums.get(path.name, {})) for path in inputs}
+        changes += [
+            f"{name} is not what it was (checksum {sums[name]['sha256'][:8]} then, "
+            f"{entry['sha256'][:8]} now)"
+            for name, entry in now.items()
+            if name in sums and sums[name]["sha256"] != entry["sha256"]
+        ]
+        if changes:
+            raise UsageError(
+                f"{self.path.parent} was made with other settings or data: {'; '.join(changes)}. "
+                "Name another folder, or remove that one and what was made from it"
+            )
+        self.content |= {"settings": settings, "inputs": now}
+
+
+def _checksum(path: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Of a file, or of all files of a folder but its run.* and logs; read anew only if size or
+    time differ from what is ``known``."""
+    if not path.exists():
+        raise UsageError(f"{path} is not there: make it first (prepare.sh, with the same OUT)")
+    files = [path]
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        files = [file for file in files if file.name != NAME and file.suffix != ".log"]
+    stats = [file.stat() for file in files]
+    entry = {"bytes": sum(stat.st_size for stat in stats)}
+    entry["changed"] = max((stat.st_mtime_ns for stat in stats), default=0)
+    if entry.items() <= known.items():
+        return known
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0".encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+    return {**entry, "sha256": digest.hexdigest()}
