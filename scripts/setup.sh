@@ -12,8 +12,16 @@
 #   PYTHON  a Python 3.11, 3.12 or 3.13 to make it with        default: the first one found
 set -euo pipefail
 
-source "$(dirname "$0")/recipe/stages.sh"
-no_arguments "$@"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case "$*" in
+  '') ;;
+  -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+  *) echo "setup: takes no arguments, got $*; see --help" >&2 && exit 1 ;;
+esac
+die() {
+  echo "setup: $*" >&2
+  exit 1
+}
 VENV=${VENV:-$root/.venv}
 compile=false
 compiled=fairseq-fixed==0.12.3.1 # fairseq's main branch of 2024, as source; there is no wheel for 3.13

@@ -15,12 +15,20 @@
 #   WORKERS  processes that share the tests               default: 2
 set -euo pipefail
 
-source "$(dirname "$0")/recipe/stages.sh"
-[[ $# == 1 && $1 == 3.1[03] ]] || die "expected 3.10 or 3.13, got '$*'; see --help"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+die() {
+  echo "test_stack: $*" >&2
+  exit 1
+}
+case "$*" in
+  3.10 | 3.13) ;;
+  -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+  *) die "expected 3.10 or 3.13, got '$*'; see --help" ;;
+esac
 stack=$1
 PYTHON=${PYTHON:-python$stack}
 WORKERS=${WORKERS:-2}
-require_positive WORKERS
+[[ $WORKERS =~ ^[1-9][0-9]*$ ]] || die "WORKERS must be a whole number of at least 1, got '$WORKERS'"
 found=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || found=none
 [[ $found == "$stack" ]] || die "$PYTHON is not a Python $stack: set PYTHON=/path/to/python$stack"
 temporary=
@@ -74,7 +82,7 @@ logged() {
 
 prepare() {
   rm -rf "$OUT/text" "$OUT/data-bin"
-  python "$root/scripts/corpus/encode_corpus.py" --corpus "$root/scripts/quickstart_data" --languages es en \
+  rdrop corpus encode --corpus "$root/scripts/quickstart_data" --languages es en \
     --vocab-size 1000 --out "$OUT/text" &&
     fairseq-preprocess -s es -t en --joined-dictionary --workers 1 --destdir "$OUT/data-bin" \
       --trainpref "$OUT/text/train.pieces" --validpref "$OUT/text/valid.pieces"
