@@ -41,7 +41,7 @@ from types import ModuleType
 from typing import Any
 
 PROGRAMS = (
-    "python",
+    *("python", "rdrop"),
     *("fairseq-train", "fairseq-hydra-train", "fairseq-preprocess", "fairseq-generate"),
     *("fairseq-interactive", "fairseq-validate", "fairseq-eval-lm", "sacremoses", "torchrun"),
 )
