@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +43,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .command_line import command, parser, whole
+from .files import write_json
 from .launch import batch_flags, check_environment, choose_devices, launched
 from .state import State, flags_of, is_flag, settings_of
 
@@ -257,21 +258,56 @@ def note_end(state: State, log: Path, now: Plan) -> None:
 
 
 def make(args: Namespace, words: list[str]) -> None:
-    """``rdrop run --once``: a folder that a command makes in one go."""
+    """``rdrop run --once``: a folder that a command makes in one go, whole or not at all.
+
+    The command is given another name for it, which is renamed at its end.
+    """
     print(printed(words), flush=True)
     if args.dry_run:
         return
-    state = State(args.folder)
-    state.check(settings_of(words), args.inputs)
-    if state.is_complete(0):
-        print(f"# {args.folder} is made already")
-        return
     need_program(words[0])
-    status = subprocess.run(words).returncode
-    if status:
-        raise SystemExit(exit_status(status))
-    state.content |= {"command": shlex.join(words), "updates": 0, "versions": versions()}
-    state.save()
+    folder = args.folder
+    unfinished = folder.with_name(folder.name + ".tmp")
+    with locked(folder.with_name(folder.name + ".lock")) as lock:
+        state = State(folder)
+        state.check(settings_of(words), args.inputs)
+        if state.is_complete(0):
+            print(f"# {folder} is made already")
+            return
+        if folder.exists():
+            raise UsageError(
+                f"{folder} is there, but no run.json that says how it was made: remove it"
+            )
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
+        path = re.compile(f"{re.escape(str(folder))}(?=/|$)")
+        command = [path.sub(str(unfinished), word) if path.match(word) else word for word in words]
+        try:
+            if status := subprocess.run(command, pass_fds=[lock]).returncode:
+                raise SystemExit(exit_status(status))
+            state.content |= {"command": shlex.join(words), "updates": 0, "versions": versions()}
+            write_json(unfinished / state.path.name, state.content)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a lock, for as long as a process has the descriptor that this gives.
+
+    Raises:
+        UsageError: another one has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"a command that was started before still makes {path.stem}") from None
+        try:
+            yield file.fileno()
+        finally:
+            path.unlink()
 
 
 def need_program(name: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.errors import UsageError
-from rdrop_fairseq.tools.run import main, printed, updates_at_end
+from rdrop_fairseq.tools.run import locked, main, printed, updates_at_end
 from rdrop_fairseq.tools.state import State
 
 from ..conftest import BIN, ROOT, train
@@ -250,12 +250,14 @@ def test_once(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text("words\n")
     make = ["--once", "--folder", "made", "--inputs", "text", "--"]
-    command = ["bash", "-c", 'mkdir -p made && cp text made/ && exit "${STATUS:-0}"', "--size", "3"]
+    script = 'mkdir "$0" && cp text "$0/" && exit "${STATUS:-0}"'
+    command = ["bash", "-c", script, "made/", "--size", "3"]
+    Path("made.tmp").mkdir()  # of a command that was killed
     monkeypatch.setenv("STATUS", "4")
     with pytest.raises(SystemExit) as stopped:
         main([*make, *command])
     assert stopped.value.code == 4
-    assert not (tmp_path / "made" / "run.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
     monkeypatch.delenv("STATUS")
     main([*make, *command])
     (tmp_path / "made" / "text").unlink()
@@ -303,3 +305,14 @@ def test_printed_command_of_several_values() -> None:
         printed(words)
         == "p \\\n    --a 1 2 \\\n    -s de \\\n    --b 'it'\"'\"'s' \\\n    --c=-1 \\\n    --d -1"
     )
+
+
+def test_once_writes_over_nothing(tmp_path, monkeypatch) -> None:
+    """Neither over a folder of somebody else nor over what another command is making."""
+    monkeypatch.chdir(tmp_path)
+    make = ["--once", "--folder", "made", "--", "mkdir", "made"]
+    with locked(Path("made.lock")), pytest.raises(UsageError, match="before still makes made"):
+        main(make)
+    Path("made").mkdir()
+    with pytest.raises(UsageError, match=r"made is there, but no run.json that says how it was"):
+        main(make)
