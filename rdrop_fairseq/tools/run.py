@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -107,8 +107,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def start(words: Sequence[str], log: Path) -> tuple[int, float]:
-    """Run a command to its end; what it prints goes to the end of ``log`` and to the terminal.
+def to_terminal(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def start(
+    words: Sequence[str], log: Path, show: Callable[[str], None] = to_terminal
+) -> tuple[int, float]:
+    """Run a command to its end; what it prints goes to the end of ``log``, and to ``show``.
 
     Ctrl-C and SIGTERM end the command, which may save what it has, not this function.
 
@@ -141,8 +147,7 @@ def start(words: Sequence[str], log: Path) -> tuple[int, float]:
             while not ended:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     ended = process.wait(0.1) is not None
-                sys.stdout.write(news.read().decode(errors="replace"))
-                sys.stdout.flush()
+                show(news.read().decode(errors="replace"))
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -216,7 +221,7 @@ def train(args: Namespace, words: list[str]) -> None:
             for dictionary in data.glob("dict*.txt"):  # to compare with those of other data
                 shutil.copy(dictionary, folder)
         print(f"{printed(now.words)}\n# its log: {log}", flush=True)
-        record(state, log, now)
+        record(state, log, now, args.progress)
     if args.keep_best and (folder / "checkpoint_last.pt").is_file():
         from .checkpoint import forget_optimizer
 
@@ -224,8 +229,13 @@ def train(args: Namespace, words: list[str]) -> None:
         (folder / "checkpoint_last.pt").unlink()
 
 
-def record(state: State, log: Path, now: Plan) -> None:
+def record(state: State, log: Path, now: Plan, progress: bool) -> None:
     """Start a command, with an entry of it in ``state``. Exits with its status if that is not 0."""
+    show = to_terminal
+    if progress:
+        from .progress import Progress
+
+        show = Progress(now.updates).write
     date = datetime.now(timezone.utc)
     entry = {"time": date.timestamp(), "date": date.isoformat(timespec="seconds")}
     entry |= {"batches": now.batches, "host": socket.gethostname(), "versions": versions()}
@@ -234,7 +244,9 @@ def record(state: State, log: Path, now: Plan) -> None:
     state.starts.append(entry)
     state.save()
     began = time.monotonic()
-    status, entry["cpu_seconds"] = start(now.words, log)
+    status, entry["cpu_seconds"] = start(now.words, log, show)
+    if status and progress:
+        print(*log.read_text(errors="replace").splitlines()[-10:], sep="\n", file=sys.stderr)
     entry |= {"status": status, "seconds": round(time.monotonic() - began, 3)}
     if status == 0 and not now.restored:
         state.content["updates"] = now.updates
@@ -364,6 +376,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--keep-best",
         action="store_true",
         help="at the end keep checkpoint_best.pt, without the optimizer's state, and not the last",
+    )
+    of.add_argument(
+        "--progress",
+        action="store_true",
+        help="in place of fairseq-train's log show the time that is left, and its end if it fails",
     )
     of.add_argument("--once", action="store_true", help="COMMAND makes the folder in one go")
     of.add_argument("--dry-run", action="store_true", help="print the command, do nothing")

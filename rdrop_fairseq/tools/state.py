@@ -44,11 +44,13 @@ def flags_of(command: Sequence[str]) -> dict[str, str]:
 
 
 def settings_of(command: Sequence[str]) -> dict[str, str]:
-    """Those of a command's flags that a run keeps to its end, and the program, without paths."""
-    flags = flags_of(command)
-    program = [word for word in shlex.split(flags.pop("")) if "/" not in word]
-    kept = {name: value for name, value in flags.items() if not FREE.fullmatch(name)}
-    return {"program": shlex.join(program), **kept}
+    """Those of a command's flags that a run keeps to its end, and the program, as "program".
+
+    Without paths: what counts of a file is its content (--inputs), not where it is.
+    """
+    flags = flags_of([word for word in command if "/" not in word or is_flag(word)])
+    program = flags.pop("")
+    return {"program": program, **{k: v for k, v in flags.items() if not FREE.fullmatch(k)}}
 
 
 class State:

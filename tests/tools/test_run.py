@@ -230,6 +230,19 @@ def test_other_batches_begin_the_epoch_anew(fake, tmp_path, monkeypatch, capsys)
     assert place("64") == 7
 
 
+def test_progress_in_place_of_the_log(fake, tmp_path, monkeypatch, capsys) -> None:
+    """And the log's end where the command fails. A path is no setting: the data may be moved."""
+    monkeypatch.setenv("STATUS", "3")
+    with pytest.raises(SystemExit):
+        rdrop_run(tmp_path, "--max-update", "5", "--path", "some/where", own=("--progress",))
+    printed, errors = capsys.readouterr()
+    assert "Saved checkpoint" not in printed
+    assert errors.splitlines()[-1].endswith("Saved checkpoint (epoch 1 @ 5 updates)")
+    monkeypatch.delenv("STATUS")
+    rdrop_run(tmp_path, "--max-update", "5", "--path", "else/where", own=("--progress",))
+    assert not capsys.readouterr().err
+
+
 def test_keep_best(data, tmp_path, monkeypatch) -> None:
     """The best checkpoint without the optimizer, and no other one."""
     folder = tmp_path / "run"
