@@ -110,14 +110,19 @@ class State:
             for name in sorted(then.keys() | settings.keys())
             if then.get(name) != settings.get(name)
         ]
-        sums = self.content.get("inputs", {})
-        now = {path.name: _checksum(path, sums.get(path.name, {})) for path in inputs}
+        before = self.content.get("inputs", {})
+        now: dict[str, Any] = {}
+        for path in inputs:
+            name = path.name if path.name not in now else str(path.resolve())
+            now[name] = _checksum(path, before.get(name, {}))
         changes += [
-            f"{name} is not what it was (checksum {sums[name]['sha256'][:8]} then, "
-            f"{entry['sha256'][:8]} now)"
-            for name, entry in now.items()
-            if name in sums and sums[name]["sha256"] != entry["sha256"]
+            f"{name} is not what {'it' if name == old else old} was (checksum "
+            f"{was['sha256'][:8]} then, {entry['sha256'][:8]} now)"
+            for (old, was), (name, entry) in zip(before.items(), now.items(), strict=False)
+            if was["sha256"] != entry["sha256"]
         ]
+        if before and len(before) != len(now):
+            changes.append(f"read {', '.join(before)} then, {', '.join(now)} now")
         if changes:
             raise UsageError(
                 f"{self.path.parent} was made with other settings or data: {'; '.join(changes)}. "

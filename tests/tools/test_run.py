@@ -282,6 +282,15 @@ def test_once(tmp_path, capsys, monkeypatch) -> None:
     (tmp_path / "text").write_text("other words\n")
     with pytest.raises(UsageError, match="text is not what it was"):
         main([*make, *command])
+    make[make.index("text")] = "other"
+    (tmp_path / "text").rename("other")
+    with pytest.raises(UsageError, match="other is not what text was"):
+        main([*make, *command])
+    (tmp_path / "other").write_text("words\n")
+    main([*make, *command])  # the same under another name
+    make.insert(make.index("other"), "made/../other")
+    with pytest.raises(UsageError, match=r"read text then, other, /.*/other now"):
+        main([*make, *command])
 
 
 @pytest.mark.parametrize(
