@@ -46,20 +46,21 @@ def making_folder(folder: Path, now: dict[str, Any]) -> Iterator[Path]:
         yield unfinished
 
 
-def is_made(product: Path, now: dict[str, Any], record: Path | None = None) -> bool:
-    """Whether ``product`` is there, made with ``now``.
+def is_made(now: dict[str, Any], record: Path, *products: Path) -> bool:
+    """Whether all ``products`` are there, made with ``now``.
 
     Args:
-        now: None where it is not known: that is not compared.
-        record: a JSON file whose field "made_with" says with what; of a folder, its made.json.
+        now: as `made_with`; what is None is not known, and not compared.
+        record: a JSON file whose field "made_with" says with what the products were made.
 
     Raises:
-        UsageError: it is there, but was made with something else.
+        UsageError: one of them is there, but was made with something else.
     """
-    if not product.exists():
+    product = next((path for path in products if path.exists()), None)
+    if product is None:
         return False
     try:
-        then = json.loads((record or product / RECORD).read_text())["made_with"]
+        then = json.loads(record.read_text())["made_with"]
     except (FileNotFoundError, NotADirectoryError, KeyError):
         raise UsageError(
             f"{product} is there already, and nothing says what it was made with: remove it, or "
@@ -75,5 +76,7 @@ def is_made(product: Path, now: dict[str, Any], record: Path | None = None) -> b
             f"{product} was made with {'; '.join(changes)}: remove it and what follows from it, or "
             "write elsewhere"
         )
+    if not all(path.exists() for path in products):
+        return False
     print(f"{product}: done already")
     return True

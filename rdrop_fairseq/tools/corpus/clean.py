@@ -19,7 +19,7 @@ from English. Duplicates are recognised by 64-bit hashes, some 80 bytes of memor
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -32,7 +32,7 @@ from ..parallel import parallel_map
 from ..text import read_pairs
 
 Pair = tuple[str, str]
-RULES = ("empty", "long", "ratio", "script", "duplicate")
+COUNTS = ("pairs", "empty", "long", "ratio", "script", "duplicate", "kept")
 LATIN = re.compile("[A-Za-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]")
 HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 SCRIPTS = {"zh": HAN, **dict.fromkeys(("de", "en", "es", "fr"), LATIN)}
@@ -71,6 +71,34 @@ def labels(corpora: list[Path]) -> list[str]:
     return [str(c) if names.count(c.name) > 1 else c.name for c in corpora]
 
 
+def clean(
+    corpora: dict[str, Iterable[Pair]],
+    rule: Callable[[Pair], tuple[Pair, str | None]],
+    workers: int,
+    write: Callable[[int, Pair], None],
+) -> dict[str, dict[str, int]]:
+    """The counts of each corpus. Gives each pair that is kept to ``write``, with its number from 1.
+
+    Args:
+        rule: `judge`, for a pair alone.
+    """
+    counts = {}
+    seen: set[int] = set()
+    for label, pairs in corpora.items():
+        count = counts[label] = dict.fromkeys(COUNTS, 0)
+        for pair, broken in parallel_map(rule, pairs, workers):
+            digest = blake2b("\n".join(pair).encode(), digest_size=8).digest()
+            number_of_pair = int.from_bytes(digest, "big")
+            if broken is None and number_of_pair in seen:
+                broken = "duplicate"
+            count["pairs"] += 1
+            count[broken or "kept"] += 1
+            if broken is None:
+                seen.add(number_of_pair)
+                write(len(seen), pair)
+    return counts
+
+
 @command("rdrop corpus clean")
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "rdrop corpus clean")
@@ -104,41 +132,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     record = Path(f"{args.out}.clean.json")
     made = made_with(args, [path for corpus in args.corpora for path in sides(corpus)])
     paths = sides(args.out) + (sides(args.held_out) if args.held_out else [])
-    if is_made(paths[0], made, record):
+    if is_made(made, record, *paths):
         return
+    pairs = map(read_pairs, map(sides, args.corpora))
+    corpora = dict(zip(labels(args.corpora), pairs, strict=True))
     rule = partial(
         judge, languages=args.languages, max_words=args.max_words, max_ratio=args.max_ratio
     )
-    names = ("pairs", *RULES, "kept")
-    counts = {label: dict.fromkeys(names, 0) for label in labels(args.corpora)}
-    seen: set[int] = set()
-    kept = 0
     with writing(*paths, record) as (*files, report):
-        for corpus, count in zip(args.corpora, counts.values(), strict=True):
-            for pair, broken in parallel_map(rule, read_pairs(sides(corpus)), args.workers):
-                count["pairs"] += 1
-                digest = int.from_bytes(
-                    blake2b("\n".join(pair).encode(), digest_size=8).digest(), "big"
-                )
-                if broken is None and digest in seen:
-                    broken = "duplicate"
-                count[broken or "kept"] += 1
-                if broken is not None:
-                    continue
-                seen.add(digest)
-                kept += 1
-                held_out = args.hold_out is not None and kept % args.hold_out == 0
-                for file, text in zip(files[2:] if held_out else files[:2], pair, strict=True):
-                    file.write(text.encode() + b"\n")
-        total = {name: sum(count[name] for count in counts.values()) for name in names}
-        if kept < (args.hold_out or 1):
-            raise UsageError(
-                f"{kept} of {total['pairs']} pairs are left ({total})"
-                + (f": too few to hold out every {args.hold_out}-th" if kept else "")
-            )
+
+        def write(number: int, pair: Pair) -> None:
+            held_out = args.hold_out is not None and number % args.hold_out == 0
+            for file, text in zip(files[2:] if held_out else files[:2], pair, strict=True):
+                file.write(text.encode() + b"\n")
+
+        counts = clean(corpora, rule, args.workers, write)
+        total = {name: sum(count[name] for count in counts.values()) for name in COUNTS}
+        if not total["kept"]:
+            raise UsageError(f"no pair is left of {total['pairs']}: {total}")
+        if total["kept"] < (args.hold_out or 0):
+            raise UsageError(f"{total['kept']} pairs are too few for --hold-out {args.hold_out}")
         content = {"made_with": made, "corpora": counts, "all": total}
         report.write(json.dumps(content, indent=2).encode() + b"\n")
-    print(f"{'':24}" + "".join(f"{name:>11}" for name in names))
+    print(f"{'':24}" + "".join(f"{name:>11}" for name in COUNTS))
     for name, count in [*counts.items(), ("all", total)]:
         print(f"{name:24}" + "".join(f"{number:11}" for number in count.values()))
 

@@ -30,7 +30,7 @@ import sentencepiece
 from ...errors import UsageError
 from ..command_line import add_languages, command, moses_language, number, parser, whole
 from ..files import write_lines
-from ..made import is_made, made_with, making_folder
+from ..made import RECORD, is_made, made_with, making_folder
 from ..parallel import parallel_map
 from ..text import lines_of, read_pairs
 
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     text = find_text(args)
     made = made_with(args, text.values())
-    if is_made(args.out, made):
+    if is_made(made, args.out / RECORD, args.out):
         return
     pairs = check_text(text, args.languages, args.bpe)
     with making_folder(args.out, made) as unfinished:

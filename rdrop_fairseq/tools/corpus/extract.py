@@ -158,8 +158,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = options.parse_args(argv)
     made = made_of(args.archive, args.member)
-    (text, _), record = sides_of(args.out, args.languages)
-    if not is_made(text, made, record):
+    texts, record = sides_of(args.out, args.languages)
+    if not is_made(made, record, *texts):
         extract(args.archive, args.member, args.languages, args.out, made)
 
 

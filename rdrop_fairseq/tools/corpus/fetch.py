@@ -30,7 +30,6 @@ from ..text import lines_of, whole_lines
 from . import download
 from .extract import extract, made_of, sides_of, write_sides
 
-
 BY_HAND = "(not to be had at a fixed address)"
 
 
@@ -78,8 +77,8 @@ def read_table(path: Path, languages: Sequence[str], names: Sequence[str]) -> li
 
 def is_there(corpus: Corpus, args: argparse.Namespace) -> bool:
     """Whether the text of a corpus is there; raises `UsageError` if it is from something else."""
-    (text, _), record = sides_of(args.out / corpus.name, args.languages)
-    return is_made(text, made_from(corpus, args.raw), record)
+    texts, record = sides_of(args.out / corpus.name, args.languages)
+    return is_made(made_from(corpus, args.raw), record, *texts)
 
 
 def made_from(corpus: Corpus, raw: Path) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ...errors import UsageError
 from ..command_line import command, parser, whole
-from ..files import checksum_of, writing
+from ..files import checksum_of, write_lines
 from ..parallel import parallel_map
 from ..text import raw_lines
 from .download import fetch
@@ -112,13 +112,8 @@ def decode(pieces: str, paths: tuple[Path, Path]) -> str:
 
 def convert_file(source: Path, output: Path, function: functools.partial, workers: int) -> None:
     """Write ``function`` of each line of ``source`` to ``output``, by ``workers`` processes."""
-    with (
-        writing(output) as (converted,),
-        tqdm(desc=source.name, unit=" lines", disable=None) as bar,
-    ):
-        for line in parallel_map(function, raw_lines(source), workers):
-            converted.write(f"{line}\n".encode())
-            bar.update()
+    lines = parallel_map(function, raw_lines(source), workers)
+    write_lines(output, tqdm(lines, desc=source.name, unit=" lines", disable=None))
 
 
 @command("rdrop corpus gpt2_bpe")

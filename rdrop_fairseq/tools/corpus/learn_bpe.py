@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import ByteLevelBPETokenizer
 
 from ..command_line import command, existing_file, parser, whole
-from ..made import is_made, made_with, making_folder
+from ..made import RECORD, is_made, made_with, making_folder
 from ..text import raw_lines
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     made = made_with(args, args.text)
-    if is_made(args.out, made):
+    if is_made(made, args.out / RECORD, args.out):
         return
     tokenizer = ByteLevelBPETokenizer()
     lines = chain.from_iterable(map(raw_lines, args.text))

@@ -61,10 +61,11 @@ def is_current(manifest: Path, settings: dict[str, str], files: dict[str, Path])
     except (FileNotFoundError, ValueError):
         return False
     written = manifest.stat().st_mtime_ns
-    return (content.get("settings"), sorted(content.get("files", ()))) == (
-        settings,
-        sorted(files),
-    ) and all(path.stat().st_mtime_ns < written for path in files.values())
+    return (
+        content.get("settings") == settings
+        and content.get("files", {}).keys() == files.keys()
+        and all(path.stat().st_mtime_ns < written for path in files.values())
+    )
 
 
 @command("rdrop corpus manifest")

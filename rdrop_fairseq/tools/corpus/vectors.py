@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from ...errors import UsageError
 from ..command_line import add_languages, command, parser, whole
 from ..files import write_lines
-from ..made import is_made, made_with, making_folder
+from ..made import RECORD, is_made, made_with, making_folder
 from ..text import read_pairs
 
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     paths = [Path(f"{args.text}.{language}") for language in args.languages]
     made = made_with(args, paths)
-    if is_made(args.out, made):
+    if is_made(made, args.out / RECORD, args.out):
         return
     found = vectors(list(zip(*read_pairs(paths), strict=True)), args.dim)
     with making_folder(args.out, made) as unfinished:
