@@ -3,8 +3,8 @@
     rdrop corpus clean --languages en de --out DIR/train CORPUS...
 
 CORPUS.en and CORPUS.de are read line by line together; DIR/train.en, DIR/train.de and
-DIR/train.clean.json (the counts, and what they are of) are written, unless they are there and
-were made with the same. A pair is removed by the first rule that it breaks, in this order:
+DIR/train.clean.json (the counts) are written. A pair is removed by the first rule that it
+breaks, in this order:
 
   empty      a side has no text
   long       a side has more than --max-words words
@@ -27,7 +27,6 @@ from pathlib import Path
 from ...errors import UsageError
 from ..command_line import add_languages, command, number, parser, whole
 from ..files import writing
-from ..made import is_made, made_with
 from ..parallel import parallel_map
 from ..text import read_pairs
 
@@ -129,17 +128,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     def sides(corpus: Path) -> list[Path]:
         return [Path(f"{corpus}.{language}") for language in args.languages]
 
-    record = Path(f"{args.out}.clean.json")
-    made = made_with(args, [path for corpus in args.corpora for path in sides(corpus)])
     paths = sides(args.out) + (sides(args.held_out) if args.held_out else [])
-    if is_made(made, record, *paths):
-        return
     pairs = map(read_pairs, map(sides, args.corpora))
     corpora = dict(zip(labels(args.corpora), pairs, strict=True))
     rule = partial(
         judge, languages=args.languages, max_words=args.max_words, max_ratio=args.max_ratio
     )
-    with writing(*paths, record) as (*files, report):
+    with writing(*paths, Path(f"{args.out}.clean.json")) as (*files, report):
 
         def write(number: int, pair: Pair) -> None:
             held_out = args.hold_out is not None and number % args.hold_out == 0
@@ -152,8 +147,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UsageError(f"no pair is left of {total['pairs']}: {total}")
         if total["kept"] < (args.hold_out or 0):
             raise UsageError(f"{total['kept']} pairs are too few for --hold-out {args.hold_out}")
-        content = {"made_with": made, "corpora": counts, "all": total}
-        report.write(json.dumps(content, indent=2).encode() + b"\n")
+        content = json.dumps({"corpora": counts, "all": total}, indent=2)
+        report.write(content.encode() + b"\n")
     print(f"{'':24}" + "".join(f"{name:>11}" for name in COUNTS))
     for name, count in [*counts.items(), ("all", total)]:
         print(f"{name:24}" + "".join(f"{number:11}" for number in count.values()))

@@ -11,7 +11,7 @@ gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
   --bpe moses          codes: joint byte-pair codes of subword-nmt, on text that is tokenised as
                        Moses does (sacremoses), as in the papers that report tokenised BLEU
 
-An OUT that is there, made of the same text with the same settings, stays.
+OUT is complete if it exists: it is written under another name and renamed.
 """
 
 import argparse
@@ -28,9 +28,16 @@ from typing import Any
 import sentencepiece
 
 from ...errors import UsageError
-from ..command_line import add_languages, command, moses_language, number, parser, whole
-from ..files import write_lines
-from ..made import RECORD, is_made, made_with, making_folder
+from ..command_line import (
+    add_languages,
+    command,
+    moses_language,
+    new_folder,
+    number,
+    parser,
+    whole,
+)
+from ..files import write_lines, writing_folder
 from ..parallel import parallel_map
 from ..text import lines_of, read_pairs
 
@@ -225,7 +232,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--vocab-size", type=whole(1), required=True, help="pieces, or merges of codes"
     )
-    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
     options.add_argument(
         "--bpe", choices=("sentencepiece", "moses"), default="sentencepiece", help="see above"
     )
@@ -265,11 +272,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     text = find_text(args)
-    made = made_with(args, text.values())
-    if is_made(made, args.out / RECORD, args.out):
-        return
     pairs = check_text(text, args.languages, args.bpe)
-    with making_folder(args.out, made) as unfinished:
+    with writing_folder(args.out) as unfinished:
         for name, path in text.items():
             if path.suffix == ".gz":
                 write_lines(unfinished / name, lines_of(path))

@@ -3,8 +3,7 @@
     rdrop corpus extract --archive training-parallel-europarl-v7.tgz \\
         --member 'training/europarl-v7.de-en.{language}' --languages en de --out DIR/europarl-v7
 
-writes DIR/europarl-v7.en, DIR/europarl-v7.de and DIR/europarl-v7.made.json, which says what they
-are from, unless they are there and are from the same. In --member, {language} stands for each
+writes DIR/europarl-v7.en and DIR/europarl-v7.de. In --member, {language} stands for each
 language, {role} for src in the first one and ref in the second, and * for anything: of several
 members that match, the sentences follow one another in the order of the names.
 
@@ -15,18 +14,15 @@ titles, descriptions and lines that are not within a tag are kept.
 
 import fnmatch
 import gzip
-import json
 import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from ...errors import UsageError
 from ..command_line import add_languages, command, existing_file, parser
-from ..files import checksum_of, writing
-from ..made import is_made
+from ..files import writing
 from ..text import read_lines
 
 SEGMENT = re.compile(r"<seg[^>]*>(.*?)</seg>")
@@ -77,22 +73,13 @@ def sentences_of(archive: tarfile.TarFile, path: Path, pattern: str) -> Iterator
             raise UsageError(f"{name} is empty: no sentence in it")
 
 
-def made_of(archive: Path, member: str, checksum: str | None = None) -> dict[str, Any]:
-    """What a corpus is made with; ``checksum`` of the archive, if it is known."""
-    if checksum is None and archive.is_file():
-        checksum = checksum_of(archive)
-    return {"archive": archive.name, "member": member, "checksum": checksum}
+def sides_of(corpus: Path, languages: Sequence[str]) -> list[Path]:
+    """The two texts of a corpus."""
+    return [Path(f"{corpus}.{language}") for language in languages]
 
 
-def sides_of(out: Path, languages: Sequence[str]) -> tuple[list[Path], Path]:
-    """The two texts that a corpus ``out`` consists of, and the record of what they are from."""
-    return [Path(f"{out}.{language}") for language in languages], Path(f"{out}.made.json")
-
-
-def write_sides(
-    out: Path, languages: Sequence[str], sides: dict[str, Iterable[str]], made: dict[str, Any]
-) -> None:
-    """Write the texts of a corpus, and that they were made with ``made``.
+def write_sides(out: Path, languages: Sequence[str], sides: dict[str, Iterable[str]]) -> None:
+    """Write the texts of a corpus.
 
     Args:
         sides: the sentences of each language, by what to call them in an error.
@@ -100,9 +87,8 @@ def write_sides(
     Raises:
         UsageError: one side is longer than the other.
     """
-    paths, record = sides_of(out, languages)
     counts = []
-    with writing(*paths, record) as (*files, file_of_record):
+    with writing(*sides_of(out, languages)) as files:
         for file, lines in zip(files, sides.values(), strict=True):
             counts.append(0)
             for line in lines:
@@ -114,13 +100,10 @@ def write_sides(
                 f"{first} has {counts[0]} sentences but {second} has {counts[1]}: they must match "
                 "line by line"
             )
-        file_of_record.write(json.dumps({"made_with": made}, indent=2).encode() + b"\n")
     print(f"{out}: {counts[0]:,} sentence pairs")
 
 
-def extract(
-    archive: Path, member: str, languages: Sequence[str], out: Path, made: dict[str, Any]
-) -> None:
+def extract(archive: Path, member: str, languages: Sequence[str], out: Path) -> None:
     """What the command does.
 
     Raises:
@@ -138,7 +121,7 @@ def extract(
                 f"{archive}: {pattern}": sentences_of(opened, archive, pattern)
                 for pattern in (source, target)
             }
-            write_sides(out, languages, sides, made)
+            write_sides(out, languages, sides)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(
             f"{archive} is truncated or not an archive ({error}): remove it, and fetch it again"
@@ -157,10 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", type=Path, required=True, help="files to write, without .LANGUAGE"
     )
     args = options.parse_args(argv)
-    made = made_of(args.archive, args.member)
-    texts, record = sides_of(args.out, args.languages)
-    if not is_made(made, record, *texts):
-        extract(args.archive, args.member, args.languages, args.out, made)
+    extract(args.archive, args.member, args.languages, args.out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The table has a line for every corpus, with tabs between
 
   pairs     languages that it is for, such as en-de,de-en
   split     train, valid or test
-  corpus    a name: DIR gets CORPUS.en, CORPUS.de and, what they are from, CORPUS.made.json
+  corpus    a name: DIR gets CORPUS.en and CORPUS.de, unless they are there
   archive   a file, that is looked for in RAW and otherwise downloaded into it; or sacrebleu, which
             downloads its test sets itself
   member    names in the archive, as rdrop corpus extract --member takes them, in which {other} is
@@ -14,8 +14,7 @@ The table has a line for every corpus, with tabs between
   checksum  sha256:HEX, md5:HEX or - where none is known
   address   where the archive is, - where it must be fetched by hand
 
-Without a CORPUS, it gets all that are for the two languages. Those that are there stay; one that
-is there from something else than the table says now is an error.
+Without a CORPUS, it gets all that are for the two languages.
 """
 
 import argparse
@@ -25,10 +24,9 @@ from typing import NamedTuple
 
 from ...errors import UsageError
 from ..command_line import add_languages, command, existing_file, parser
-from ..made import is_made
 from ..text import lines_of, whole_lines
 from . import download
-from .extract import extract, made_of, sides_of, write_sides
+from .extract import extract, sides_of, write_sides
 
 BY_HAND = "(not to be had at a fixed address)"
 
@@ -75,19 +73,6 @@ def read_table(path: Path, languages: Sequence[str], names: Sequence[str]) -> li
     return [corpus for corpus in found if not names or corpus.name in names]
 
 
-def is_there(corpus: Corpus, args: argparse.Namespace) -> bool:
-    """Whether the text of a corpus is there; raises `UsageError` if it is from something else."""
-    texts, record = sides_of(args.out / corpus.name, args.languages)
-    return is_made(made_from(corpus, args.raw), record, *texts)
-
-
-def made_from(corpus: Corpus, raw: Path) -> dict[str, str | None]:
-    if corpus.archive == "sacrebleu":
-        return {"archive": "sacrebleu", "member": corpus.member}
-    known = None if corpus.checksum == "-" else corpus.checksum
-    return made_of(raw / corpus.archive, corpus.member, known)
-
-
 def check_archives(corpora: Sequence[Corpus], raw: Path, offline: bool) -> None:
     """Raises `UsageError`, with addresses, if some are not in ``raw`` and cannot be downloaded."""
     missing = {
@@ -111,12 +96,10 @@ def get_test_set(corpus: Corpus, languages: Sequence[str], out: Path) -> None:
     try:
         source = get_source_file(corpus.member, pair)
         target = get_reference_files(corpus.member, pair)[0]
-    except (
-        Exception
-    ) as error:  # it raises nothing else for a wrong name, and what its download does
+    except Exception as error:  # of a wrong name as of a download that fails
         raise UsageError(f"sacrebleu cannot get {corpus.member} for {pair}: {error}") from None
     sides = {path: lines_of(Path(path)) for path in (source, target)}
-    write_sides(out / corpus.name, languages, sides, made_from(corpus, out))
+    write_sides(out / corpus.name, languages, sides)
 
 
 @command("rdrop corpus fetch")
@@ -132,8 +115,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = options.parse_args(argv)
 
-    listed = read_table(args.table, args.languages, args.corpora)
-    wanted = [corpus for corpus in listed if not is_there(corpus, args)]
+    wanted = []
+    for corpus in read_table(args.table, args.languages, args.corpora):
+        if all(path.exists() for path in sides_of(args.out / corpus.name, args.languages)):
+            print(f"{args.out / corpus.name}: done already")
+        else:
+            wanted.append(corpus)
     check_archives(wanted, args.raw, args.offline)
     checked = set()
     for corpus in wanted:
@@ -144,10 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if archive not in checked:
             download.fetch(corpus.address, corpus.checksum, archive)
             checked.add(archive)
-        extract(
-            *(archive, corpus.member, args.languages, args.out / corpus.name),
-            made_from(corpus, args.raw),
-        )
+        extract(archive, corpus.member, args.languages, args.out / corpus.name)
 
 
 if __name__ == "__main__":

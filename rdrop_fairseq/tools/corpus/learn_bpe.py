@@ -2,19 +2,18 @@
 
     rdrop corpus learn_bpe --size 4000 --out DIR TEXT...
 
-DIR gets encoder.json and vocab.bpe, as rdrop corpus gpt2_bpe takes them, unless they are there and
-were made with the same.
+DIR gets encoder.json and vocab.bpe, as rdrop corpus gpt2_bpe takes them. It is complete if it
+exists: it is written under another name and renamed.
 """
 
 import os
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 
 from tokenizers import ByteLevelBPETokenizer
 
-from ..command_line import command, existing_file, parser, whole
-from ..made import RECORD, is_made, made_with, making_folder
+from ..command_line import command, existing_file, new_folder, parser, whole
+from ..files import writing_folder
 from ..text import raw_lines
 
 
@@ -25,16 +24,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument(
         "--size", type=whole(256), required=True, help="number of pieces, 256 bytes included"
     )
-    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = options.parse_args(argv)
 
-    made = made_with(args, args.text)
-    if is_made(made, args.out / RECORD, args.out):
-        return
     tokenizer = ByteLevelBPETokenizer()
     lines = chain.from_iterable(map(raw_lines, args.text))
     tokenizer.train_from_iterator(lines, vocab_size=args.size, show_progress=False)
-    with making_folder(args.out, made) as unfinished:
+    with writing_folder(args.out) as unfinished:
         try:
             vocabulary, merges = tokenizer.save_model(str(unfinished))
         except Exception as error:  # the library has no class for what the system refuses

@@ -8,7 +8,8 @@ translation. That is latent semantic analysis across languages (Dumais et al. 19
 singular value decomposition of the matrix that says which word stands in which pair, scaled as
 correspondence analysis does. It takes seconds, and saves a small translation model the updates
 in which it would learn which word is which. OUT gets {es,en}.vec, for fairseq-train's
---encoder-embed-path and --decoder-embed-path, unless they are there and were made with the same.
+--encoder-embed-path and --decoder-embed-path. It is complete if it exists: it is written under
+another name and renamed.
 """
 
 from collections.abc import Sequence
@@ -20,9 +21,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer
 
 from ...errors import UsageError
-from ..command_line import add_languages, command, parser, whole
-from ..files import write_lines
-from ..made import RECORD, is_made, made_with, making_folder
+from ..command_line import add_languages, command, new_folder, parser, whole
+from ..files import write_lines, writing_folder
 from ..text import read_pairs
 
 
@@ -65,15 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--text", type=Path, required=True, help="files' name without .LANGUAGE")
     add_languages(options)
     options.add_argument("--dim", type=whole(1), required=True, help="length of a vector")
-    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = options.parse_args(argv)
 
     paths = [Path(f"{args.text}.{language}") for language in args.languages]
-    made = made_with(args, paths)
-    if is_made(made, args.out / RECORD, args.out):
-        return
     found = vectors(list(zip(*read_pairs(paths), strict=True)), args.dim)
-    with making_folder(args.out, made) as unfinished:
+    with writing_folder(args.out) as unfinished:
         for language, (words, rows) in zip(args.languages, found, strict=True):
             numbers = (" ".join(f"{number:.4f}" for number in row) for row in rows)
             lines = map(" ".join, zip(words, numbers, strict=True))
