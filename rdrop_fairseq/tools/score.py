@@ -29,7 +29,8 @@ from .command_line import command, moses_language, output_file, parser, setting
 from .files import write_json
 from .text import whole_lines
 
-Sides = tuple[list[str], list[str]]  #: lines of the hypothesis and of the reference
+SIDES = ("hypothesis", "reference")
+Sides = tuple[list[str], ...]  #: their lines
 
 
 def score(
@@ -155,10 +156,13 @@ def lines_of(found: dict) -> Iterator[str]:
     yield " ".join(f"{name} {found[name]['score']:.2f}" for name in ("BLEU", "chrF2", "TER"))
     for name in ("BLEU", "chrF2", "TER"):
         yield f"  {name}|{found[name]['signature']}"
-    best = [f"{name} {score:.2f}" for name, score in found.get("perfect", {}).items()]
-    if any(not text.endswith(" 100.00") for text in best[:2]):  # not TER, of which 0 is the best
-        best_scores = " and ".join(best[:2])
-        yield f"  a perfect translation would have {best_scores}: its text lost the rest before training"
+    perfect = found.get("perfect", {})
+    best = [f"{name} {perfect[name]:.2f}" for name in ("BLEU", "chrF2") if name in perfect]
+    if any(not score.endswith(" 100.00") for score in best):
+        yield (
+            f"  a perfect translation would have {' and '.join(best)}: its text lost the rest "
+            "before training"
+        )
     for name in ("tokenised BLEU", "tokenised compound-split BLEU"):
         if name in found:
             yield f"{name} {found[name]['score']:.2f} (not sacreBLEU)"
@@ -264,13 +268,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = ("reference", "hypothesis", "baseline", "perfect")
     paths = {name: getattr(args, name) for name in names}
     if args.tokens:
-        paths |= {"hypothesis of tokens": args.tokens[0], "reference of tokens": args.tokens[1]}
+        paths |= {f"{side} of tokens": path for side, path in zip(SIDES, args.tokens, strict=True)}
     texts = texts_to_score(paths)
+    tokens = tuple(texts[f"{side} of tokens"] for side in SIDES) if args.tokens else None
     found = report(
         (texts["hypothesis"], texts["reference"]),
         language=args.language,
         lowercase=args.lowercase,
-        tokens=(texts["hypothesis of tokens"], texts["reference of tokens"]) if args.tokens else None,
+        tokens=tokens,
         tokenised=args.tokenised,
         perfect=texts.get("perfect"),
         baseline=texts.get("baseline"),
