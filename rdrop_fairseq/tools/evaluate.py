@@ -13,6 +13,7 @@ BLEU, chrF2 and TER of the detokenised text with sacrebleu's signatures.
 """
 
 import argparse
+import ast
 import json
 import logging
 import os
@@ -106,8 +107,8 @@ def languages(given: argparse.Namespace, trained: Any, data: Path) -> tuple[str,
     return source or pairs[0][0], target or pairs[0][1]
 
 
-def load(given: argparse.Namespace, trained: Any) -> tuple[Any, Any]:
-    """The task of fairseq-generate, and its test set.
+def load(given: argparse.Namespace, trained: Any) -> tuple[Any, Any, Any]:
+    """The configuration of fairseq-generate, its task and the test set.
 
     Raises:
         UsageError: the folder does not hold what they need, or there is no sentence.
@@ -126,7 +127,7 @@ def load(given: argparse.Namespace, trained: Any) -> tuple[Any, Any]:
         test_set = task.dataset(given.gen_subset)
     if not len(test_set):
         raise UsageError(f"the {given.gen_subset} set in {given.data} is empty")
-    return task, test_set
+    return cfg, task, test_set
 
 
 def compare_dictionaries(data: Path, checkpoint: Path, pair: Sequence[str]) -> None:
@@ -197,7 +198,7 @@ def post_process(dictionary: "Dictionary", chosen: str | None) -> str:
     return chosen
 
 
-def generate(given: argparse.Namespace, log: Path) -> None:
+def generate(cfg: Any, log: Path) -> None:
     """Run fairseq-generate in this process, and keep what it prints in ``log``.
 
     Raises:
@@ -217,18 +218,12 @@ def generate(given: argparse.Namespace, log: Path) -> None:
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         try:
-            generate.main(given)
+            generate.main(cfg)
         except Exception as error:  # whatever a model or a task may raise
             traceback.print_exc()
-            failed = "fairseq-generate failed"
-            if "size mismatch" in str(error):
-                failed = (
-                    f"{given.path} does not fit {given.data}: was this made with the dictionary of "
-                    "the training?"
-                )
             reason = " ".join(str(error).split())[:300]
             raise UsageError(
-                f"{failed} [{type(error).__name__}: {reason}]; all it said is in {unfinished}"
+                f"fairseq-generate failed, see {unfinished} [{type(error).__name__}: {reason}]"
             ) from error
         finally:
             root.removeHandler(handler)
@@ -309,8 +304,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def checked(
     args: argparse.Namespace, more: list[str], model: Path, trained_in: Path, texts: dict
-) -> tuple[list[str], argparse.Namespace, int]:
-    """The arguments for fairseq-generate, as words and as it takes them, and the number of sentences.
+) -> tuple[list[str], Any, int]:
+    """The arguments for fairseq-generate, what it makes of them, and how many sentences.
 
     Args:
         more: the user's own ones.
@@ -332,12 +327,15 @@ def checked(
     given = parsed([*words, *more], str(model), args.subset)
     if given.post_process is not None:
         raise UsageError("--post-process and --remove-bpe cannot stand after --: give it before")
-    trained = checkpoint_utils.load_checkpoint_to_cpu(str(trained_in))["cfg"]["task"]
+    with explained("--model-overrides must be a dictionary, as Python writes it"):
+        overrides = ast.literal_eval(given.model_overrides)
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(trained_in), overrides)
+    trained = state["cfg"]["task"]
     pair = languages(given, trained, args.data)
     if hasattr(given, "source_lang"):
         words += ["--source-lang", pair[0], "--target-lang", pair[1]]
         given = parsed([*words, *more], str(model), args.subset)
-    task, test_set = load(given, trained)
+    cfg, task, test_set = load(given, trained)
     for name, lines in texts.items():
         if len(lines) != len(test_set):
             raise UsageError(
@@ -347,6 +345,9 @@ def checked(
     if "reference" not in texts and getattr(test_set, "tgt", test_set) is None:
         raise UsageError(f"{args.data} holds no target side for {args.subset}: give --reference")
     compare_dictionaries(args.data, trained_in, pair)
+    hint = f"{trained_in} does not fit {args.data}: was this made with the training's dictionary?"
+    with explained(hint):
+        checkpoint_utils.load_model_ensemble([str(trained_in)], task=task, state=state)
     value = args.post_process
     if given.bpe is None:
         value = post_process(task.target_dictionary, value)
@@ -354,8 +355,9 @@ def checked(
         raise UsageError(
             f"--post-process {value} and --bpe {given.bpe}, which decodes by itself: leave one out"
         )
-    words += ["--post-process", value or "none", *more]
-    return words, parsed(words, str(model), args.subset), len(test_set)
+    cfg.common_eval.post_process = value or "none"
+    words += ["--post-process", cfg.common_eval.post_process, *more]
+    return words, cfg, len(test_set)
 
 
 def scored(
@@ -404,7 +406,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (path := getattr(args, name)) is not None
     }
     warnings.simplefilter("ignore")  # of how fairseq uses hydra and torch
-    words, given, sentences = checked(args, more, model, paths[-1], texts)
+    words, cfg, sentences = checked(args, more, model, paths[-1], texts)
 
     args.out.mkdir(parents=True, exist_ok=True)
     if args.average:
@@ -412,7 +414,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"average of {args.average} in {model}: {' '.join(path.name for path in paths)}")
     print(shlex.join(["fairseq-generate", *words]), flush=True)
     log = args.out / "generate.log"
-    generate(given, log)
+    generate(cfg, log)
     translations = printed(log, "D")
     if not translations:
         raise UsageError(f"fairseq-generate printed no translations (D- lines); see {log}")
@@ -425,10 +427,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         target = printed(log, "T")
         texts["target"] = [target[n] for n in numbers]
     hypothesis = [translations[n] for n in numbers]
-    contents, found = scored(args, hypothesis, texts, given.post_process)
+    contents, found = scored(args, hypothesis, texts, cfg.common_eval.post_process)
     found["settings"] = {
-        **{"checkpoints": str(args.average or 1), "beam": str(given.beam)},
-        **{"lenpen": str(given.lenpen), "generate_args": shlex.join(more)},
+        **{"checkpoints": str(args.average or 1), "beam": str(cfg.generation.beam)},
+        **{"lenpen": str(cfg.generation.lenpen), "generate_args": shlex.join(more)},
     }
     contents["scores.json"] = [json.dumps(found, indent=2)]
     with writing(*(args.out / name for name in contents)) as files:

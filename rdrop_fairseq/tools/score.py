@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
@@ -127,7 +128,7 @@ def compare(
 def report(
     sides: Sides,
     *,
-    language: str = "",
+    language: str | None = None,
     lowercase: bool = False,
     tokens: Sides | None = None,
     tokenised: str | None = None,
@@ -135,10 +136,10 @@ def report(
     baseline: list[str] | None = None,
 ) -> dict:
     """All scores that are asked for; arguments as those of the command line."""
-    case = {"lowercase": lowercase}
-    found: dict = score(*sides, language, **case)
+    how: dict[str, Any] = {"language": language or "", "lowercase": lowercase}
+    found: dict = score(*sides, **how)
     if perfect is not None:
-        of_perfect = score(perfect, sides[1], language, **case)
+        of_perfect = score(perfect, sides[1], **how)
         found["perfect"] = {name: values["score"] for name, values in of_perfect.items()}
     if tokens or tokenised:
         hypothesis, reference = tokens or sides
@@ -147,7 +148,7 @@ def report(
             reference = moses_tokens(reference, tokenised, lowercase)
         found |= tokenised_bleu(hypothesis, reference, lowercase)
     if baseline is not None:
-        found["paired_bootstrap"] = compare(sides[0], baseline, sides[1], language, **case)
+        found["paired_bootstrap"] = compare(sides[0], baseline, sides[1], **how)
     return found
 
 
@@ -229,7 +230,7 @@ def add_scoring(cli: argparse.ArgumentParser) -> None:
     """The options that `rdrop evaluate` has, too."""
     add = cli.add_argument
     add("--baseline", type=Path, help="another system's, for a paired bootstrap")
-    add("--language", type=sacrebleu_language, default="", help="of the text, if zh, ja or ko")
+    add("--language", type=sacrebleu_language, help="of the text, if zh, ja or ko")
     add("--lowercase", action="store_true", help="ignore case in BLEU and chrF2")
     add(
         "--tokenised",
