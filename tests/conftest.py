@@ -1,15 +1,17 @@
 """Real data and small models that the tests share."""
 
+import contextlib
 import copy
 import functools
 import gzip
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +66,19 @@ PROGRAMS = f"{STAND_INS}:{BIN}"
 USER_DIR = ["--user-dir", "rdrop_fairseq"]
 # before a command: a limit on the size of files, 8 KiB, stands for a full disk
 FULL_DISK = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash"]
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """The same within this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 PAIR = ["-s", "es", "-t", "en"]
 
 # arguments that make a model tiny, for each architecture that is tested

@@ -1,12 +1,12 @@
 """What R-Drop costs: time and peak memory of a training step, beside fairseq's criteria.
 
-    python scripts/benchmark.py                                   the base transformer, V = 32k
-    python scripts/benchmark.py --arch transformer_iwslt_de_en --vocab 10000
-    python scripts/benchmark.py --loss                            the loss alone, over N and V
-    python scripts/benchmark.py --floor                           the loss and the least it can cost
-    python scripts/benchmark.py --adaptive --batch 2 --tokens 64  an adaptive softmax, V = 268k
-    python scripts/benchmark.py --encoder                         the encoder twice or once
-    python scripts/benchmark.py --all --device cuda --dtype float16 --batch 128 --csv gpu.csv
+    rdrop benchmark                                   the base transformer, V = 32k
+    rdrop benchmark --arch transformer_iwslt_de_en --vocab 10000
+    rdrop benchmark --loss                            the loss alone, over N and V
+    rdrop benchmark --floor                           the loss and the least it can cost
+    rdrop benchmark --adaptive --batch 2 --tokens 64  an adaptive softmax, V = 268k
+    rdrop benchmark --encoder                         the encoder twice or once
+    rdrop benchmark --all --device cuda --dtype float16 --batch 128 --csv gpu.csv
 
 Every measurement is a process of its own, and the variants take turns, so that what slows
 the machine for a while slows them all. A step is forward and backward on one batch of random
@@ -29,10 +29,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
+
+from ..errors import UsageError
+from .command_line import command, output_file, parser, whole
 
 STEP_VARIANTS = {
     "plain CE, batch": "fairseq's label_smoothed_cross_entropy on the batch",
@@ -118,14 +122,13 @@ CSV_COLUMNS = (
     *("date", "machine", "threads", "dtype", "torch", "fairseq", "python"),
     *("table", "arch", "rows", "vocabulary", "variant", "seconds", "peak_mib"),
 )
+THIS = [sys.executable, "-m", "rdrop_fairseq.tools.benchmark"]
 WIDTH = 512  # of the features, for the loss alone
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    cli = parser(__doc__, "rdrop benchmark")
+    add = cli.add_argument
     add("--loss", action="store_true", help="measure the loss alone, over N and V")
     add("--floor", action="store_true", help="measure the loss beside what it cannot do without")
     add("--adaptive", action="store_true", help="measure a language model's adaptive softmax")
@@ -140,18 +143,22 @@ def arguments() -> argparse.Namespace:
         help="an architecture of fairseq: for translation, default transformer_wmt_en_de, or with "
         "--adaptive a language model, default transformer_lm_wiki103",
     )
-    add("--vocab", type=int, help="symbols; default 32000, with --adaptive 267744 (WikiText-103)")
-    add("--batch", type=int, default=24, help="sentences in the batch")
-    add("--tokens", type=int, default=32, help="tokens of the longest sentence")
+    add(
+        "--vocab",
+        type=whole(1),
+        help="symbols; default 32000, with --adaptive 267744 (WikiText-103)",
+    )
+    add("--batch", type=whole(1), default=24, help="sentences in the batch")
+    add("--tokens", type=whole(1), default=32, help="tokens of the longest sentence")
     add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     add("--device", default="cpu", help="cpu or cuda")
-    add("--threads", type=int, help="threads on a CPU; default 2, with --floor 1")
-    add("--processes", type=int, default=3, help="processes for each variant")
-    add("--steps", type=int, default=2, help="timed steps in a process, after one that is not")
-    add("--csv", type=Path, help="append the results to this file")
+    add("--threads", type=whole(1), help="threads on a CPU; default 2, with --floor 1")
+    add("--processes", type=whole(1), default=3, help="processes for each variant")
+    add("--steps", type=whole(1), default=2, help="timed steps in a process, after one that is not")
+    add("--csv", type=output_file, help="append the results to this file")
     add("--measure", help=argparse.SUPPRESS)  # one variant, in this process
     add("--size", type=int, nargs=2, default=(0, 0), help=argparse.SUPPRESS)  # N and V of it
-    args = parser.parse_args()
+    args = cli.parse_args(argv)
     arch, vocab = "transformer_wmt_en_de", 32000
     if args.adaptive:
         arch, vocab = "transformer_lm_wiki103", 267744
@@ -169,8 +176,6 @@ def task_and_model(args: argparse.Namespace, name: str, *flags: str) -> tuple:
     from fairseq import options, tasks
     from fairseq.data import Dictionary
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
-    import rdrop_fairseq  # noqa: F401  (registers the criteria)
 
     dictionary = Dictionary()
     for number in range(args.vocab - len(dictionary)):
@@ -309,7 +314,7 @@ def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import compute_kl_loss
     from torch.nn.functional import cross_entropy, linear, log_softmax, softmax
 
-    from rdrop_fairseq.loss import linear_rdrop_loss, rdrop_loss
+    from ..loss import linear_rdrop_loss, rdrop_loss
 
     rows, vocabulary = args.size
     dtype = getattr(torch, args.dtype)
@@ -391,18 +396,16 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def measured_in_turns(
-    args: argparse.Namespace, cases: list[tuple[str, tuple[int, int]]]
+    argv: list[str], processes: int, cases: list[tuple[str, tuple[int, int]]]
 ) -> dict[tuple[str, tuple[int, int]], tuple[float, float]]:
     """Median seconds and MiB of each (variant, size)."""
     times: dict = {case: [] for case in cases}
     peaks: dict = {case: [] for case in cases}
-    for turn in range(args.processes):
+    for turn in range(processes):
         for case in cases:
             variant, size = case
-            print(
-                f"\r{turn + 1}/{args.processes} {variant} {size}".ljust(60), end="", file=sys.stderr
-            )
-            command = [sys.executable, __file__, *sys.argv[1:], "--measure", variant]
+            print(f"\r{turn + 1}/{processes} {variant} {size}".ljust(60), end="", file=sys.stderr)
+            command = [*THIS, *argv, "--measure", variant]
             command += ["--size", *map(str, size)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             result = json.loads(output.splitlines()[-1])
@@ -419,25 +422,30 @@ def machine() -> str:
     return platform.processor()
 
 
-def main() -> None:
-    args = arguments()
+@command("rdrop benchmark")
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = arguments(argv)
     logging.disable(logging.INFO)  # fairseq lets other packages say all that they do
+    warnings.simplefilter("ignore")  # of how it uses hydra and torch
     if args.measure:
         return measure(args)
     import torch
 
     if args.device != "cpu" and not torch.cuda.is_available():
-        sys.exit(f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out")
+        raise UsageError(
+            f"--device {args.device}: PyTorch {torch.__version__} sees no GPU; leave it out"
+        )
     if args.all:
-        others = [argument for argument in sys.argv[1:] if argument != "--all"]
+        others = [argument for argument in argv if argument != "--all"]
         failed = False
         for flags in TABLES:  # last: they set what differs from table to table
-            failed |= subprocess.run([sys.executable, __file__, *others, *flags]).returncode != 0
+            failed |= subprocess.run([*THIS, *others, *flags]).returncode != 0
             print(flush=True)
         sys.exit(failed)
     from fairseq.version import __version__ as fairseq_version
 
-    from rdrop_fairseq.loss.compiled import missing_compiler
+    from ..loss.compiled import missing_compiler
 
     device = machine() if args.device == "cpu" else torch.cuda.get_device_name()
     setting = f"{device}, {args.threads} threads, {args.dtype}, torch {torch.__version__}"
@@ -448,7 +456,9 @@ def main() -> None:
 
     def measured(variants: Iterable[str], sizes: list[tuple[int, int]]) -> dict:
         kept = [v for v in variants if missing is None or not v.endswith("compiled")]
-        return measured_in_turns(args, [(variant, size) for size in sizes for variant in kept])
+        return measured_in_turns(
+            argv, args.processes, [(variant, size) for size in sizes for variant in kept]
+        )
 
     if args.floor:
         results = measured(FLOOR_VARIANTS, [FLOOR_SIZE])

@@ -1,8 +1,8 @@
 """Draw the learning curves of one or more trainings of fairseq.
 
-    python scripts/plot_training.py checkpoints/train.log
-    python scripts/plot_training.py baseline.log rdrop.log --names baseline R-Drop --plot both.png
-    python scripts/plot_training.py runs/tensorboard
+    rdrop plot checkpoints/train.log
+    rdrop plot baseline.log rdrop.log --names baseline R-Drop --plot both.png
+    rdrop plot runs/tensorboard
 
 A LOG is what fairseq-train prints or writes with --log-file (--log-format json or simple; other
 lines do no harm), or the folder given to --tensorboard-logdir. Each LOG is one run. The output of
@@ -18,12 +18,10 @@ of an epoch fairseq logs 0: there the times at which the lines were written serv
 none).
 """
 
-import argparse
 import json
 import re
 import struct
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +32,9 @@ from matplotlib.ticker import LogFormatter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import argument_parser, writing
+from ..errors import UsageError
+from .command_line import command, output_png, parser
+from .files import writing
 
 METRICS = {  # as fairseq logs them: title, unit, which point of a validation curve is the best
     "loss": ("loss", "bits", numpy.nanargmin),
@@ -62,10 +61,6 @@ class Run(NamedTuple):
 
     name: str
     curves: dict[tuple[str, str], numpy.ndarray]  #: each [points, 3]
-
-
-def fail(message: str) -> None:
-    sys.exit(f"plot_training: {message}")
 
 
 def numbers(pairs: dict[str, object]) -> dict[str, float]:
@@ -125,11 +120,11 @@ def events(path: Path) -> Iterator[Event]:
         start, end = position + 12, position + 12 + length
         checksums = struct.unpack_from("<I", content, position + 8)
         if masked_crc32c(content[position : position + 8]) != checksums[0]:
-            fail(f"{path} is no TensorBoard file, or damaged, at byte {position}")
+            raise UsageError(f"{path} is no TensorBoard file, or damaged, at byte {position}")
         if end + 4 > len(content):
             return  # the process was stopped while it wrote
         if masked_crc32c(content[start:end]) != struct.unpack_from("<I", content, end)[0]:
-            fail(f"{path} is damaged at byte {start}")
+            raise UsageError(f"{path} is damaged at byte {start}")
         yield Event.FromString(content[start:end])
         position = end + 4
 
@@ -142,7 +137,9 @@ def read_tensorboard(folder: Path) -> Iterator[Record]:
     files = list(folder.rglob("events.out.tfevents.*"))
     runs = sorted({str(file.parent.parent) for file in files})
     if len(runs) > 1:
-        fail(f"{folder} holds several runs, name one, or two to compare: {', '.join(runs)}")
+        raise UsageError(
+            f"{folder} holds several runs, name one, or two to compare: {', '.join(runs)}"
+        )
     content = {file: list(events(file)) for file in files}
     content = {file: found for file, found in content.items() if found}
     records, splits, process = [], set(), 0
@@ -199,13 +196,17 @@ def assembled(name: str, records: Iterator[Record]) -> Run:
 
 
 def read_run(path: Path, name: str) -> Run:
-    """The run of a log or of a TensorBoard folder. Exits with one sentence if there is none."""
+    """The run of a log or of a TensorBoard folder.
+
+    Raises:
+        UsageError: there is none.
+    """
     if not path.exists():
-        fail(f"no such log: {path}")
+        raise UsageError(f"no such log: {path}")
     run = assembled(name, read_tensorboard(path) if path.is_dir() else read_text(path))
     if not run.curves:
         kind = "TensorBoard events" if path.is_dir() else "lines"
-        fail(
+        raise UsageError(
             f"{path} holds no {kind} of a fairseq training; give what fairseq-train printed with "
             "--log-format json or simple, or its --tensorboard-logdir"
         )
@@ -275,28 +276,21 @@ def draw(runs: list[Run]) -> Figure:
     return figure
 
 
-def arguments() -> argparse.Namespace:
-    parser = argument_parser(__doc__)
-    add = parser.add_argument
+@command("rdrop plot")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "rdrop plot")
+    add = cli.add_argument
     add("logs", type=Path, nargs="+", metavar="LOG", help="a run's log or TensorBoard folder")
     add("--names", nargs="+", help="what to call the runs; default: their paths")
-    add("--plot", type=Path, default=Path("training.png"), help="to write; default training.png")
-    args = parser.parse_args()
-    args.names = args.names or [str(log) for log in args.logs]
-    if len(args.names) != len(args.logs):
-        parser.error(f"--names has {len(args.names)} names for {len(args.logs)} logs")
-    if len(set(args.names)) < len(args.names):
-        parser.error(f"the runs need different --names, got {' '.join(args.names)}")
-    if args.plot.suffix.lower() != ".png":
-        parser.error(f"--plot writes a PNG: name it so (training.png), got {args.plot}")
-    if not args.plot.parent.is_dir():
-        parser.error(f"no such folder to write to: {args.plot.parent}")
-    return args
+    add("--plot", type=output_png, default="training.png", help="to write; default training.png")
+    args = cli.parse_args(argv)
+    names = args.names or [str(log) for log in args.logs]
+    if len(names) != len(args.logs):
+        cli.error(f"--names has {len(names)} names for {len(args.logs)} logs")
+    if len(set(names)) < len(names):
+        cli.error(f"the runs need different --names, got {' '.join(names)}")
 
-
-def main() -> None:
-    args = arguments()
-    runs = [read_run(log, name) for log, name in zip(args.logs, args.names, strict=True)]
+    runs = [read_run(log, name) for log, name in zip(args.logs, names, strict=True)]
     for run in runs:
         print_best(run)
     with writing(args.plot) as (file,):

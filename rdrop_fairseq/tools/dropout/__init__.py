@@ -1,8 +1,8 @@
 """Show a model's dropout: where it is, at which rate, and what it does to the output.
 
-    python scripts/show_dropout.py roberta_base --pooler-dropout 0.1 --plot dropout.png
-    python scripts/show_dropout.py checkpoints/checkpoint_best.pt
-    python scripts/show_dropout.py baseline.pt rdrop.pt --data data-bin --split valid --plot kl.png
+    rdrop dropout roberta_base --pooler-dropout 0.1 --plot dropout.png
+    rdrop dropout checkpoints/checkpoint_best.pt
+    rdrop dropout baseline.pt rdrop.pt --data data-bin --split valid --plot kl.png
 
 Lists every dropout of an architecture of fairseq or of a checkpoint (translation, summarization,
 language model, RoBERTa): module path, place, rate, whether it is active in training and at
@@ -24,31 +24,25 @@ get the same examples, loaded by the first one's task.
 
 import argparse
 import difflib
-import logging
 import math
-import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fairseq import checkpoint_utils, utils
-from fairseq.models import ARCH_MODEL_REGISTRY
-from torch import nn
+from ...errors import UsageError
+from ..command_line import command, existing_folder, number, output_png, parser, whole
 
-import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
-from rdrop_fairseq.dropout import require_active_dropout
-from rdrop_fairseq.errors import UsageError
+if TYPE_CHECKING:
+    from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-sys.path.insert(0, str(Path(__file__).parent))
-from dropout.effect import Effect, effects_of
-from dropout.outline import Row, of_architecture, of_checkpoint, rows_of
-from text_files import InputError, argument_parser, command_line
+    from .effect import Effect
+    from .outline import Row
 
 RATES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
 
 
-def print_table(title: str, rows: list[Row]) -> None:
+def print_table(title: str, rows: "list[Row]") -> None:
     width = max([len(row.path) for row in rows], default=0)
     print(f"{title}\n{'module path':{width}}  place         rate   training  inference")
     for row in rows:
@@ -57,7 +51,7 @@ def print_table(title: str, rows: list[Row]) -> None:
         print(cells)
 
 
-def print_effects(effects: list[Effect], unit: str, args: argparse.Namespace) -> None:
+def print_effects(effects: "list[Effect]", unit: str, args: argparse.Namespace) -> None:
     where = f"{effects[0].positions} {unit}s of {args.split} in {args.data}"
     print(f"\nmean symmetric KL per {unit}: {where}, {args.passes} passes, seed {args.seed}")
     width = max(len(name) for name in args.models)
@@ -71,60 +65,66 @@ def print_effects(effects: list[Effect], unit: str, args: argparse.Namespace) ->
         print(f"{'second / first':{width}}  {ratios[0]:<30.3g}  {ratios[1]:.3g}")
 
 
-def arguments() -> argparse.Namespace:
-    parser = argument_parser(__doc__)
-    add = parser.add_argument
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    cli = parser(__doc__, "rdrop dropout")
+    add = cli.add_argument
     add("models", nargs="+", metavar="CHECKPOINT|ARCH", help="one, or two to compare")
-    add("--data", type=Path, help="folder of fairseq-preprocess to measure on; default: only list")
+    add("--data", type=existing_folder, help="made by fairseq-preprocess, to measure on")
     add("--split", default="valid", help="which part of it; default valid")
     blocks = "blocks of its --tokens-per-sample for a language model"
-    add("--sentences", type=int, default=50, help=f"its first examples ({blocks}); default 50")
-    add("--passes", type=int, default=4, help="dropout passes per example, >= 2; default 4")
+    help = f"its first examples ({blocks}); default 50"
+    add("--sentences", type=whole(1), default=50, help=help)
+    add("--passes", type=whole(2), default=4, help="dropout passes per example; default 4")
     add("--seed", type=int, default=1, help="seed of the dropout masks; default 1")
-    add("--plot", type=Path, help="PNG to draw it to; default: none")
-    add("--user-dir", help="package with models and tasks of your own, as for fairseq-train")
+    add("--plot", type=output_png, help="PNG to draw it to; default: none")
+    add(
+        "--user-dir",
+        type=existing_folder,
+        help="package with models and tasks of your own, as for fairseq-train",
+    )
     for name in RATES:
         flag = f"--{name.replace('_', '-')}"
-        add(flag, type=float, metavar="P", help="rate, for an ARCH; default: the ARCH's own")
-    args = parser.parse_args()
+        add(flag, type=number(0, 1), metavar="P", help="rate, for an ARCH; default: its own")
+    args = cli.parse_args(argv)
     args.rates = {name: rate for name in RATES if (rate := getattr(args, name)) is not None}
     if len(args.models) > 2:
-        parser.error(f"takes one model, or two to compare, got {len(args.models)}")
-    for name, rate in args.rates.items():
-        if not 0 <= rate < 1:
-            parser.error(f"--{name.replace('_', '-')} must be in [0, 1), got {rate}")
-    if args.sentences < 1:
-        parser.error(f"--sentences must be at least 1, got {args.sentences}")
-    if args.passes < 2:
-        parser.error(f"--passes must be at least 2, to compare them, got {args.passes}")
-    if args.data and not args.data.is_dir():
-        parser.error(f"no such data folder: {args.data}")
-    if args.plot and args.plot.suffix.lower() != ".png":
-        parser.error(f"--plot writes a PNG: name it so (dropout.png), got {args.plot}")
-    if args.plot and not args.plot.parent.is_dir():
-        parser.error(f"no such folder to write to: {args.plot.parent}")
-    if args.user_dir and not Path(args.user_dir).is_dir():
-        parser.error(f"no such folder: --user-dir {args.user_dir}")
-    utils.import_user_module(args)
+        cli.error(f"takes one model, or two to compare, got {len(args.models)}")
     for name in args.models:
         if Path(name).is_dir():
-            parser.error(f"{name} is a folder: name a checkpoint in it")
+            cli.error(f"{name} is a folder: name a checkpoint in it")
         if Path(name).is_file() and args.rates:
             flag = next(iter(args.rates)).replace("_", "-")
-            parser.error(f"--{flag} is for an ARCH: the checkpoint {name} has its own rate")
-        if not Path(name).is_file() and name not in ARCH_MODEL_REGISTRY:
-            near = ", ".join(difflib.get_close_matches(name, ARCH_MODEL_REGISTRY, n=4))
-            hint = f"; did you mean {near}?" if near else ""
-            parser.error(f"neither a checkpoint nor an architecture of fairseq: {name}{hint}")
-        if not Path(name).is_file() and args.data:
-            parser.error(f"--data is for checkpoints: the architecture {name} is not trained")
+            cli.error(f"--{flag} is for an ARCH: the checkpoint {name} has its own rate")
     return args
 
 
-def main() -> None:
-    args = arguments()
-    logging.getLogger().setLevel(logging.WARNING)  # fairseq has set it to DEBUG
+def require_known(args: argparse.Namespace) -> None:
+    """Raise UsageError unless each name is that of a checkpoint or of an architecture."""
+    from fairseq.models import ARCH_MODEL_REGISTRY
+
+    for name in args.models:
+        if Path(name).is_file():
+            continue
+        if name not in ARCH_MODEL_REGISTRY:
+            near = ", ".join(difflib.get_close_matches(name, ARCH_MODEL_REGISTRY, n=4))
+            hint = f"; did you mean {near}?" if near else ""
+            raise UsageError(f"neither a checkpoint nor an architecture of fairseq: {name}{hint}")
+        if args.data:
+            raise UsageError(f"--data is for checkpoints: the architecture {name} is not trained")
+
+
+@command("rdrop dropout")
+def main(argv: Sequence[str] | None = None) -> None:
+    args = arguments(argv)
     warnings.simplefilter("ignore")  # of how fairseq uses hydra
+    from fairseq import checkpoint_utils, utils
+
+    from ...dropout import require_active_dropout
+    from .effect import effects_of
+    from .outline import of_architecture, of_checkpoint, rows_of
+
+    utils.import_user_module(args)
+    require_known(args)
     outlines: list[nn.Module] = []
     states: list[dict[str, Any]] = []
     overrides = {"load_checkpoint_heads": True} | ({"data": str(args.data)} if args.data else {})
@@ -145,7 +145,7 @@ def main() -> None:
         try:
             print(f"{name}: {require_active_dropout(model.train())}")
         except UsageError:
-            raise InputError(
+            raise UsageError(
                 f"{name} has no active dropout: all its passes are the same, and R-Drop could do "
                 "nothing. Train with --dropout, --attention-dropout or --activation-dropout above 0"
             ) from None
@@ -154,11 +154,7 @@ def main() -> None:
     if effects:
         print_effects(effects, unit, args)
     if args.plot:
-        from dropout.picture import draw  # matplotlib takes a second
+        from .picture import draw  # matplotlib takes a second
 
         draw(args.plot, tables, args.models, effects, unit)
         print(f"\ndrawn in {args.plot}")
-
-
-if __name__ == "__main__":
-    command_line(main)

@@ -8,14 +8,14 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.models import FairseqEncoderModel
 from fairseq.tasks import FairseqTask
-from text_files import InputError
 from torch import Tensor, nn
 
-from rdrop_fairseq.batch import repeat_batch
-from rdrop_fairseq.criterions.model import logits_of
-from rdrop_fairseq.loss import rdrop_loss
-
-from .outline import explained, heads_of
+from ...batch import repeat_batch
+from ...criterions.model import logits_of
+from ...errors import UsageError
+from ...loss import rdrop_loss
+from ..command_line import explained
+from .outline import heads_of
 
 
 class Effect(NamedTuple):
@@ -46,7 +46,7 @@ def effects_of(
     head = _head_to_measure(task, models, [heads_of(state) for state in states])
     samples = _first_examples(task, models, args)
     if not head and any(sample.get("target") is None for sample in samples):
-        raise InputError(
+        raise UsageError(
             f"{args.split} in {args.data} has no target side, which the decoder is to be given"
         )
     masked = isinstance(models[0], FairseqEncoderModel)
@@ -87,9 +87,9 @@ def _head_to_measure(
         (head,) = common
     if head not in common:
         found = " and ".join(map(str, heads))
-        raise InputError(f"the checkpoints must hold the head {head}, found {found}")
+        raise UsageError(f"the checkpoints must hold the head {head}, found {found}")
     if any(model.classification_heads[head].out_proj.out_features < 2 for model in models):
-        raise InputError(
+        raise UsageError(
             f"the head {head} predicts one number (regression): there is no distribution over it"
         )
     return head
@@ -141,7 +141,7 @@ def _measure(
         to_full_model += _symmetric_kl(pairs, 2) / args.passes
         positions += len(full)
     if not positions:
-        raise InputError(
+        raise UsageError(
             f"{args.split} in {args.data} has no position to measure: give more --sentences"
         )
     return Effect(between_passes / positions, to_full_model / positions, positions)

@@ -1,8 +1,6 @@
 """The dropout of an architecture or checkpoint, without its parameters' values."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -16,11 +14,12 @@ from fairseq.models import (
     FairseqLanguageModel,
     build_model,
 )
-from text_files import InputError
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rdrop_fairseq.dropout import find_dropout
+from ...dropout import find_dropout
+from ...errors import UsageError
+from ..command_line import explained
 
 
 class Row(NamedTuple):
@@ -31,16 +30,6 @@ class Row(NamedTuple):
     rate: float
     in_training: bool
     at_inference: bool
-
-
-@contextmanager
-def explained(message: str) -> Iterator[None]:
-    """Any error becomes an InputError with this message, and what it said itself in brackets."""
-    try:
-        yield
-    except Exception as error:  # models and tasks may ask for anything
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{message} [{type(error).__name__}: {reason}]") from None
 
 
 def rows_of(model: nn.Module) -> list[Row]:
@@ -73,7 +62,7 @@ def of_architecture(arch: str, rates: dict[str, float]) -> nn.Module:
     parser = options.get_training_parser(task)
     args, unknown = options.parse_args_and_arch(parser, command, parse_known=True)
     if unknown:
-        raise InputError(f"{arch} has no {unknown[0]}")
+        raise UsageError(f"{arch} has no {unknown[0]}")
     cfg = convert_namespace_to_omegaconf(args).model
     has_head = task == "masked_lm" and hasattr(cfg, "pooler_dropout")
     # the head that fairseq's sentence_prediction adds
@@ -90,7 +79,7 @@ def _outline(cfg: Any, name: str, heads: list[str]) -> nn.Module:
     """
     arch = getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
     if arch not in ARCH_MODEL_REGISTRY and arch not in MODEL_REGISTRY:
-        raise InputError(
+        raise UsageError(
             f"the architecture {arch} of {name} is none of fairseq's: give its --user-dir"
         )
     dictionary = Dictionary()
@@ -104,7 +93,7 @@ def _outline(cfg: Any, name: str, heads: list[str]) -> nn.Module:
     task.dictionary = task.output_dictionary = dictionary
     with (
         explained(
-            f"cannot build {name} from its settings alone: this script knows translation, "
+            f"cannot build {name} from its settings alone: rdrop dropout knows translation, "
             "summarization and language models and RoBERTa"
         ),
         FakeTensorMode(),

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from text_files import writing
 
+from ..files import writing
 from .effect import Effect
 from .outline import Row
 

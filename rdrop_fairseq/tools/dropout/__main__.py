@@ -1,0 +1,5 @@
+"""``python -m rdrop_fairseq.tools.dropout``."""
+
+from . import main
+
+main()
