@@ -4,7 +4,11 @@
 # model's tokens, plain and compound-split. Says which number the paper's compares with. Where the
 # run "baseline" has been evaluated before, adds a paired bootstrap against it.
 #
-#   bash examples/iwslt14/evaluate.sh SOURCE-TARGET      such as de-en
+#   bash examples/iwslt14/evaluate.sh SOURCE-TARGET [--small] [--dry-run] [FLAG...] [-- FLAG...]
+#
+#   --small    the average of 2, short translations, for a trial
+#   --dry-run  print the command
+#   FLAG       of rdrop evaluate, such as --beam 4, and after -- of fairseq-generate
 #
 # Writes hyp.txt, ref.txt, scores.json and average.pt to OUT/RUN.
 #
@@ -12,33 +16,44 @@
 #   OUT      where prepare.sh and train.sh have written   default: runs/iwslt14.PAIR
 #   RUN      folder in OUT: rdrop, baseline, ...          default: rdrop
 #   AVERAGE  last checkpoints to average; 0: checkpoint_best.pt alone, as the authors
-#                                                         default: 10
-#   BEAM     beam size                                    default: 5
-#   LENPEN   length penalty                               default: 1.0
-#   SMALL    1: AVERAGE=2 and short translations, for a trial   default: 0
-#   MAX_TOKENS, GENERATE_ARGS   see scripts/evaluate.sh
+#                                                         default: 10; --small: 2
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-source "$root/scripts/recipe/evaluate_translation.sh"
-source "$here/settings.sh"
-
-BEAM=${BEAM:-5} LENPEN=${LENPEN:-1.0}
-SCORE_ARGS=""
-[[ $target != zh ]] || SCORE_ARGS="--language zh"
-lowercase=""
-if uses_moses && [[ $pair == *de* ]]; then
-  lowercase=", lower-cased"
-  SCORE_ARGS="--lowercase"
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/pair.sh"
+run=$OUT/${RUN:-rdrop}
+if ((${#small[@]})); then
+  AVERAGE=${AVERAGE:-2}
+  [[ " ${flags[*]-} " == *" -- "* ]] || flags+=(--)
+  flags+=(--max-len-b 10) # it has not learnt when to stop
 fi
-evaluate_translation
+AVERAGE=${AVERAGE:-10}
+checkpoint=("$run" --average "$AVERAGE")
+[[ $AVERAGE != 0 ]] || checkpoint=("$run/checkpoint_best.pt")
+tokens=(--tokenised "$target") lowercase=""
+if [[ $target == zh ]]; then
+  tokens=(--language zh)
+elif uses_moses; then
+  tokens=(--detokenise "$target")
+  [[ $pair != *de* ]] || tokens+=(--lowercase) lowercase=", lower-cased"
+fi
+[[ $target == zh ]] || tokens+=(--pieces "$OUT/pieces/test.pieces.$target")
+baseline=()
+[[ $run == "$OUT/baseline" || ! -f $OUT/baseline/hyp.txt ]] || baseline=(--baseline "$OUT/baseline/hyp.txt")
 
+start rdrop evaluate "$OUT/data-bin" "${checkpoint[@]}" --out "$run" \
+  --reference "$OUT/text/test.$target" "${tokens[@]}" \
+  --beam 5 --lenpen 1.0 ${baseline[@]+"${baseline[@]}"} ${flags[@]+"${flags[@]}"}
+((!${#dry[@]})) || exit 0
+
+((${#baseline[@]})) || [[ $run == "$OUT/baseline" ]] ||
+  echo "No paired bootstrap: there is no $OUT/baseline/hyp.txt (CRITERION=baseline train.sh, then RUN=baseline evaluate.sh)"
 # the paper's table 1, from memory: see the README
-declare -A baseline=([de-en]=34.64 [en-de]=28.57 [fr-en]=36.1 [en-fr]=35.9 [zh-en]=18.4 [en-zh]=26.3
+declare -A plain=([de-en]=34.64 [en-de]=28.57 [fr-en]=36.1 [en-fr]=35.9 [zh-en]=18.4 [en-zh]=26.3
   [es-en]=40.6 [en-es]=39.0)
 declare -A paper=([de-en]=37.25 [en-de]=30.72 [fr-en]=38.9 [en-fr]=38.0 [zh-en]=19.5 [en-zh]=28.1
   [es-en]=43.2 [en-es]=41.8)
-cell="the paper's ${paper[$pair]} (baseline ${baseline[$pair]})"
+cell="the paper's ${paper[$pair]} (baseline ${plain[$pair]})"
 echo "Compare"
 if [[ $pair != *de* ]]; then
   echo "  BLEU (sacreBLEU) with $cell, if that is scored as its group's code scores this pair

@@ -7,5 +7,10 @@ pair=${names[0]}
 [[ $pair =~ ^((de|fr|zh|es)-en|en-(de|fr|zh|es))$ ]] ||
   die "unknown pair $pair: IWSLT is de, fr, zh or es to or from en here, such as de-en"
 source=${pair%-*} target=${pair#*-}
-OUT=${OUT:-$root/runs/iwslt14.$pair} BPE=${BPE:-sentencepiece}
-require_choice BPE sentencepiece moses
+OUT=$(realpath -ms "${OUT:-$root/runs/iwslt14.$pair}")
+
+# whether prepare.sh was told BPE=moses: subword-nmt's pieces, where sentencepiece's have a mark
+uses_moses() {
+  local dictionary=$OUT/data-bin/dict.$target.txt
+  [[ -f $dictionary ]] && ! grep -q ▁ "$dictionary"
+}

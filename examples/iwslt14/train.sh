@@ -17,7 +17,8 @@
 #   ALPHA      weight of the KL term                             default: 5
 #   UPDATES    of training                                       default: 300000; --small: 6
 #   SEED       of parameters, batches and dropout                default: 64
-#   NGPU       GPUs of this machine; more: see rdrop run --help  default: 1
+#   NGPU       GPUs of this machine, each of which then needs its part of the 4096 tokens, such as
+#              --max-tokens 1024 of four; more: rdrop run --help    default: 1
 set -euo pipefail
 
 source "$(dirname "$0")/../../scripts/recipe.sh"
@@ -27,9 +28,11 @@ RUN=${RUN:-$CRITERION}
 require_choice CRITERION rdrop baseline
 export NGPU=${NGPU:-1}
 
+tokens=4096 # in an update
 model=(--arch transformer_iwslt_de_en --max-tokens 4096 --keep-last-epochs 10)
 generation='{"beam": 5, "max_len_a": 1.2, "max_len_b": 10}'
 if ((${#small[@]})); then
+  tokens=1000
   model=(--arch transformer --max-tokens 500
     --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2
     --decoder-layers 2 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2
@@ -41,12 +44,12 @@ criterion=(--criterion rdrop --rdrop-alpha "$ALPHA")
 [[ $CRITERION == rdrop ]] || criterion=(--criterion label_smoothed_cross_entropy)
 best=(--eval-bleu --eval-bleu-args "$generation" --eval-bleu-remove-bpe sentencepiece
   --eval-bleu-detok space --best-checkpoint-metric bleu --maximize-best-checkpoint-metric)
-[[ $BPE != moses ]] || best+=(--eval-bleu-remove-bpe subword_nmt --eval-bleu-detok moses)
+! uses_moses || best+=(--eval-bleu-remove-bpe subword_nmt --eval-bleu-detok moses)
 # fairseq cannot tokenise Chinese for BLEU: a whole sentence would be one word
 [[ $target != zh ]] || best=(--best-checkpoint-metric loss)
 
 run=$OUT/$RUN
-rdrop run --folder "$run" --inputs "$OUT/data-bin" --update-tokens 4096 \
+rdrop run --folder "$run" --inputs "$OUT/data-bin" --update-tokens "$tokens" \
   ${small[@]+"${small[@]}"} ${dry[@]+"${dry[@]}"} -- \
   fairseq-train "$OUT/data-bin" --user-dir rdrop_fairseq --save-dir "$run" \
   --task translation --source-lang "$source" --target-lang "$target" \

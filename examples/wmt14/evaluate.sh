@@ -4,28 +4,43 @@
 # tokens, plain and compound-split, against the reference prepared as the training text was. Where
 # the run "baseline" has been evaluated before, adds a paired bootstrap against it.
 #
-#   bash examples/wmt14/evaluate.sh en-de|en-fr
+#   bash examples/wmt14/evaluate.sh en-de|en-fr [--small] [--dry-run] [FLAG...] [-- FLAG...]
+#
+#   --small    the average of 2, short translations, for a trial
+#   --dry-run  print the command
+#   FLAG       of rdrop evaluate, such as --beam 5, and after -- of fairseq-generate
 #
 # Writes hyp.txt, ref.txt, scores.json and average.pt to OUT/RUN.
 #
 # Settings (environment variables):
 #   OUT      where prepare.sh and train.sh have written   default: runs/wmt14.PAIR
 #   RUN      folder in OUT: rdrop, baseline, ...          default: rdrop
-#   AVERAGE  last checkpoints to average; 0: checkpoint_best.pt alone   default: 10
-#   BEAM     beam size                                    default: 4
-#   LENPEN   length penalty                               default: 0.6
-#   SMALL    1: AVERAGE=2 and short translations, for a trial   default: 0
-#   MAX_TOKENS, GENERATE_ARGS   see scripts/evaluate.sh
+#   AVERAGE  last checkpoints to average; 0: checkpoint_best.pt alone   default: 10; --small: 2
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-source "$root/scripts/recipe/evaluate_translation.sh"
-source "$here/settings.sh"
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/pair.sh"
+run=$OUT/${RUN:-rdrop}
+if ((${#small[@]})); then
+  AVERAGE=${AVERAGE:-2}
+  [[ " ${flags[*]-} " == *" -- "* ]] || flags+=(--)
+  flags+=(--max-len-b 10) # it has not learnt when to stop
+fi
+AVERAGE=${AVERAGE:-10}
+checkpoint=("$run" --average "$AVERAGE")
+[[ $AVERAGE != 0 ]] || checkpoint=("$run/checkpoint_best.pt")
+tokens=(--tokenised "$target")
+! uses_moses || tokens=(--detokenise "$target")
+baseline=()
+[[ $run == "$OUT/baseline" || ! -f $OUT/baseline/hyp.txt ]] || baseline=(--baseline "$OUT/baseline/hyp.txt")
 
-BEAM=${BEAM:-4} LENPEN=${LENPEN:-0.6}
-SCORE_ARGS=""
-evaluate_translation
+start rdrop evaluate "$OUT/data-bin" "${checkpoint[@]}" --out "$run" \
+  --reference "$OUT/text/test.$target" --pieces "$OUT/pieces/test.pieces.$target" "${tokens[@]}" \
+  --beam 4 --lenpen 0.6 ${baseline[@]+"${baseline[@]}"} ${flags[@]+"${flags[@]}"}
+((!${#dry[@]})) || exit 0
 
+((${#baseline[@]})) || [[ $run == "$OUT/baseline" ]] ||
+  echo "No paired bootstrap: there is no $OUT/baseline/hyp.txt (CRITERION=baseline train.sh, then RUN=baseline evaluate.sh)"
 sacrebleu=28.6 cell="the R-Drop paper's 30.91 (baseline 29.12), and 29.29 of fairseq's model"
 if [[ $pair == en-fr ]]; then
   sacrebleu=41.4
