@@ -42,7 +42,7 @@ baseline=()
 [[ $run == "$OUT/baseline" || ! -f $OUT/baseline/hyp.txt ]] || baseline=(--baseline "$OUT/baseline/hyp.txt")
 
 start rdrop evaluate "$OUT/data-bin" "${checkpoint[@]}" --out "$run" \
-  --reference "$OUT/text/test.$target" "${tokens[@]}" \
+  --reference "$OUT/corpora/test.$target" "${tokens[@]}" \
   --beam 5 --lenpen 1.0 ${baseline[@]+"${baseline[@]}"} ${flags[@]+"${flags[@]}"}
 ((!${#dry[@]})) || exit 0
 

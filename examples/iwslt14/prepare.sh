@@ -3,9 +3,11 @@
 # WIT3's archive to fairseq's binary data: takes out the text, cleans it, makes joint subwords, binarises, and
 # writes a manifest with the checksum of every file. Running it again skips what is done.
 #
-#   bash examples/iwslt14/prepare.sh SOURCE-TARGET
+#   bash examples/iwslt14/prepare.sh SOURCE-TARGET [--small] [--dry-run]
 #
 #   SOURCE-TARGET  de-en, en-de, fr-en, en-fr, zh-en, en-zh, es-en or en-es
+#   --small        few subwords, for a trial
+#   --dry-run      print the commands
 #
 # The sets are those of the papers, see the README: German, as in fairseq's recipe, every 23rd
 # sentence of the training data for validation, all test sets of the archive together for the test;
@@ -16,43 +18,49 @@
 #   OUT       where to write                            default: runs/iwslt14.PAIR
 #   RAW_DIR   folder that holds the pair's archives; then they are not downloaded. Those of
 #             Spanish cannot be: see the README         default: OUT/raw
-#   ARCHIVES  table of archives, checksums, addresses   default: RAW_DIR/archives.tsv if it is
-#             there, else examples/iwslt14/archives.tsv
+#   ARCHIVES  table of archives, checksums, addresses   default: examples/iwslt14/archives.tsv
 #   BPE       sentencepiece, or moses: Moses' tokenisation and subword-nmt, as the papers have it,
 #             of German lower-cased text, else of normalised punctuation; not for zh
 #                                                       default: sentencepiece
-#   VOCAB_SIZE  pieces or merges                        default: 10000; SMALL=1: 500, zh 1500
-#   MAX_WORDS, MAX_RATIO  longest sentence, largest ratio of the lengths   default: 175, 1.5; zh 3
+#   VOCAB_SIZE  pieces or merges                        default: 10000; --small: 500, zh 1500
 #   WORKERS   processes                                 default: number of CPUs
-#   SMALL     1: few subwords, for a trial              default: 0
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-source "$root/scripts/recipe/prepare_parallel.sh"
-source "$here/settings.sh"
-
-ratio=1.5 coverage=1.0 vocabulary=10000
-[[ $SMALL != 1 ]] || vocabulary=500
-if [[ $pair == *zh* ]]; then
-  ratio=3 coverage=0.9995 # a character counts as a word; rare ones are left out
-  [[ $SMALL != 1 ]] || vocabulary=1500
-fi
-MAX_WORDS=${MAX_WORDS:-175} MAX_RATIO=${MAX_RATIO:-$ratio} VOCAB_SIZE=${VOCAB_SIZE:-$vocabulary}
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/pair.sh"
+no_flags
+BPE=${BPE:-sentencepiece} WORKERS=${WORKERS:-$(nproc)} ARCHIVES=${ARCHIVES:-$here/archives.tsv}
+require_choice BPE sentencepiece moses
 [[ $BPE != moses || $pair != *zh* ]] ||
   die "BPE=moses cannot split Chinese into words: use BPE=sentencepiece for $pair"
-begin_preparation "pair=$pair"
 
-list_archives
-fetch_and_extract "$RAW_DIR"
-held_out=()
-[[ $pair != *de* ]] || held_out=(--hold-out 23 --held-out "$OUT/clean/valid")
-clean_training_text --max-words "$MAX_WORDS" --max-ratio "$MAX_RATIO" ${held_out[@]+"${held_out[@]}"}
-((${#held_out[@]})) || stage "valid" "$OUT/clean/valid.$target" copy_split valid
-stage "test" "$OUT/clean/test.$target" copy_split test
-options=(--character-coverage "$coverage")
-if [[ $BPE == moses ]]; then
-  options=(--normalise)
-  [[ $pair != *de* ]] || options=(--lowercase)
-fi
-encode_and_binarise "${options[@]}"
-end_preparation "${archives[@]/#/$RAW_DIR/}"
+raw=(--raw "$OUT/raw")
+[[ -z ${RAW_DIR:-} ]] || raw=(--raw "$RAW_DIR" --offline)
+vocabulary=10000
+((!${#small[@]})) || vocabulary=500
+lengths=(--max-words 175 --max-ratio 1.5) valid=$OUT/corpora/valid pieces=(--bpe "$BPE")
+[[ $BPE != moses ]] || pieces+=(--normalise)
+case $pair in
+  *de*)
+    valid=$OUT/clean/valid
+    lengths+=(--hold-out 23 --held-out "$valid")
+    [[ $BPE != moses ]] || pieces+=(--lowercase)
+    ;;
+  *zh*) # a character counts as a word; rare ones are left out
+    lengths=(--max-words 175 --max-ratio 3) pieces+=(--character-coverage 0.9995)
+    ((!${#small[@]})) || vocabulary=1500
+    ;;
+esac
+
+start rdrop corpus fetch --table "$ARCHIVES" --languages "$source" "$target" "${raw[@]}" --out "$OUT/corpora"
+start rdrop corpus clean --languages "$source" "$target" "${lengths[@]}" --workers "$WORKERS" \
+  --out "$OUT/clean/train" "$OUT/corpora/train"
+start rdrop corpus encode --languages "$source" "$target" "${pieces[@]}" \
+  --vocab-size "${VOCAB_SIZE:-$vocabulary}" --workers "$WORKERS" \
+  --train "$OUT/clean/train" --valid "$valid" --test "$OUT/corpora/test" --out "$OUT/pieces"
+rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry[@]}"} -- \
+  fairseq-preprocess -s "$source" -t "$target" --joined-dictionary --workers "$WORKERS" \
+  --trainpref "$OUT/pieces/train.pieces" --validpref "$OUT/pieces/valid.pieces" \
+  --testpref "$OUT/pieces/test.pieces" --destdir "$OUT/data-bin"
+start rdrop corpus manifest --out "$OUT/manifest.json" --note "pair=$pair" --note "bpe=$BPE" \
+  "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"

@@ -35,7 +35,7 @@ baseline=()
 [[ $run == "$OUT/baseline" || ! -f $OUT/baseline/hyp.txt ]] || baseline=(--baseline "$OUT/baseline/hyp.txt")
 
 start rdrop evaluate "$OUT/data-bin" "${checkpoint[@]}" --out "$run" \
-  --reference "$OUT/text/test.$target" --pieces "$OUT/pieces/test.pieces.$target" "${tokens[@]}" \
+  --reference "$OUT/corpora/newstest2014.$target" --pieces "$OUT/pieces/test.pieces.$target" "${tokens[@]}" \
   --beam 4 --lenpen 0.6 ${baseline[@]+"${baseline[@]}"} ${flags[@]+"${flags[@]}"}
 ((!${#dry[@]})) || exit 0
 
