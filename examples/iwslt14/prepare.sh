@@ -34,8 +34,9 @@ require_choice BPE sentencepiece moses
 [[ $BPE != moses || $pair != *zh* ]] ||
   die "BPE=moses cannot split Chinese into words: use BPE=sentencepiece for $pair"
 
-raw=(--raw "$OUT/raw")
-[[ -z ${RAW_DIR:-} ]] || raw=(--raw "$RAW_DIR" --offline)
+offline=()
+[[ -z ${RAW_DIR:-} ]] || offline=(--offline)
+RAW_DIR=${RAW_DIR:-$OUT/raw}
 vocabulary=10000
 ((!${#small[@]})) || vocabulary=500
 lengths=(--max-words 175 --max-ratio 1.5) valid=$OUT/corpora/valid pieces=(--bpe "$BPE")
@@ -52,10 +53,14 @@ case $pair in
     ;;
 esac
 
-start rdrop corpus fetch --table "$ARCHIVES" --languages "$source" "$target" "${raw[@]}" --out "$OUT/corpora"
-start rdrop corpus clean --languages "$source" "$target" "${lengths[@]}" --workers "$WORKERS" \
+rdrop run --once --folder "$OUT/corpora" --inputs "$ARCHIVES" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus fetch --table "$ARCHIVES" --languages "$source" "$target" \
+  --raw "$RAW_DIR" ${offline[@]+"${offline[@]}"} --out "$OUT/corpora"
+rdrop run --once --folder "$OUT/clean" --inputs "$OUT/corpora" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus clean --languages "$source" "$target" "${lengths[@]}" --workers "$WORKERS" \
   --out "$OUT/clean/train" "$OUT/corpora/train"
-start rdrop corpus encode --languages "$source" "$target" "${pieces[@]}" \
+rdrop run --once --folder "$OUT/pieces" --inputs "$OUT/corpora" "$OUT/clean" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus encode --languages "$source" "$target" "${pieces[@]}" \
   --vocab-size "${VOCAB_SIZE:-$vocabulary}" --workers "$WORKERS" \
   --train "$OUT/clean/train" --valid "$valid" --test "$OUT/corpora/test" --out "$OUT/pieces"
 rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry[@]}"} -- \
@@ -63,4 +68,4 @@ rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry
   --trainpref "$OUT/pieces/train.pieces" --validpref "$OUT/pieces/valid.pieces" \
   --testpref "$OUT/pieces/test.pieces" --destdir "$OUT/data-bin"
 start rdrop corpus manifest --out "$OUT/manifest.json" --note "pair=$pair" --note "bpe=$BPE" \
-  "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"
+  "$RAW_DIR" "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"

@@ -32,8 +32,9 @@ no_flags
 BPE=${BPE:-sentencepiece} WORKERS=${WORKERS:-$(nproc)} ARCHIVES=${ARCHIVES:-$here/archives.tsv}
 require_choice BPE sentencepiece moses
 
-raw=(--raw "$OUT/raw")
-[[ -z ${RAW_DIR:-} ]] || raw=(--raw "$RAW_DIR" --offline)
+offline=()
+[[ -z ${RAW_DIR:-} ]] || offline=(--offline)
+RAW_DIR=${RAW_DIR:-$OUT/raw}
 corpora="europarl-v7 commoncrawl news-commentary-v9"
 [[ $pair != en-fr ]] || corpora="europarl-v7 commoncrawl un news-commentary-v9 giga-fren"
 read -ra corpora <<<"${CORPORA:-$corpora}"
@@ -44,11 +45,15 @@ if [[ $BPE == moses ]]; then
 fi
 ((!${#small[@]})) || vocabulary=500
 
-start rdrop corpus fetch --table "$ARCHIVES" --languages "$source" "$target" "${raw[@]}" \
-  --out "$OUT/corpora" "${corpora[@]}" newstest2013 newstest2014
-start rdrop corpus clean --languages "$source" "$target" --max-words 250 --max-ratio 2 \
+rdrop run --once --folder "$OUT/corpora" --inputs "$ARCHIVES" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus fetch --table "$ARCHIVES" --languages "$source" "$target" \
+  --raw "$RAW_DIR" ${offline[@]+"${offline[@]}"} --out "$OUT/corpora" \
+  "${corpora[@]}" newstest2013 newstest2014
+rdrop run --once --folder "$OUT/clean" --inputs "$OUT/corpora" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus clean --languages "$source" "$target" --max-words 250 --max-ratio 2 \
   --workers "$WORKERS" --out "$OUT/clean/train" "${corpora[@]/#/$OUT/corpora/}"
-start rdrop corpus encode --languages "$source" "$target" "${pieces[@]}" \
+rdrop run --once --folder "$OUT/pieces" --inputs "$OUT/corpora" "$OUT/clean" ${dry[@]+"${dry[@]}"} -- \
+  rdrop corpus encode --languages "$source" "$target" "${pieces[@]}" \
   --vocab-size "${VOCAB_SIZE:-$vocabulary}" --workers "$WORKERS" --train "$OUT/clean/train" \
   --valid "$OUT/corpora/newstest2013" --test "$OUT/corpora/newstest2014" --out "$OUT/pieces"
 rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry[@]}"} -- \
@@ -56,4 +61,4 @@ rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry
   --trainpref "$OUT/pieces/train.pieces" --validpref "$OUT/pieces/valid.pieces" \
   --testpref "$OUT/pieces/test.pieces" --destdir "$OUT/data-bin"
 start rdrop corpus manifest --out "$OUT/manifest.json" --note "pair=$pair" --note "bpe=$BPE" \
-  "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"
+  "$RAW_DIR" "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"
