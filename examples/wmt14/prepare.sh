@@ -61,4 +61,4 @@ rdrop run --once --folder "$OUT/data-bin" --inputs "$OUT/pieces" ${dry[@]+"${dry
   --trainpref "$OUT/pieces/train.pieces" --validpref "$OUT/pieces/valid.pieces" \
   --testpref "$OUT/pieces/test.pieces" --destdir "$OUT/data-bin"
 start rdrop corpus manifest --out "$OUT/manifest.json" --note "pair=$pair" --note "bpe=$BPE" \
-  "$RAW_DIR" "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"
+  "$OUT/corpora" "$OUT/clean" "$OUT/pieces" "$OUT/data-bin"
