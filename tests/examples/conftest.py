@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -133,6 +134,13 @@ def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:
         return run(command, env=environment, check=check)
 
     return script
+
+
+def commands(recipe: str, name: str, *arguments: Any, **settings: Any) -> list[list[str]]:
+    """What a recipe's script would start: the words of the commands that --dry-run prints."""
+    printed = script_of(recipe)(name, arguments=[*arguments, "--dry-run"], **settings).stdout
+    lines = printed.replace(" \\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if not line.startswith("# ")]
 
 
 def option(call: list[str], name: str) -> str:
