@@ -89,11 +89,9 @@ PAPER = {
     "--keep-last-epochs": "10",
     "--distributed-world-size": "1",  # one GPU of all, unless NGPU says more
 }
-PAIRS = [f"{other}-en" for other in ("de", "fr", "zh", "es")]
-PAIRS += [f"en-{other}" for other in ("de", "fr", "zh", "es")]
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", ["de-en", "en-zh", "es-en", "fr-en"])
 def test_hyper_parameters(pair) -> None:
     """Those of the authors' run_train.sh (dropreg/R-Drop, translation_rdrop), for all pairs."""
     (command,) = commands("iwslt14", "train", pair)

@@ -39,7 +39,9 @@ def small(tmp_path_factory) -> SimpleNamespace:
         return script(name, arguments=["en-fr", "--small", *flags], **settings, **more).stdout
 
     prepared = [start("prepare"), start("prepare")]
-    trained = [start("train", UPDATES=2), start("train", UPDATES=3), start("train", UPDATES=3)]
+    trained = [start("train", UPDATES=2), start("train", UPDATES=2)]
+    copied = start("train", "--dry-run", UPDATES=4)
+    trained.append(run(["bash", "-c", copied], cwd=folder).stdout)  # not from the checkout
     (out / "baseline").mkdir()  # as if one had been evaluated
     (out / "baseline" / "hyp.txt").write_text("Y\n" * raw_archives.HELD_OUT)
     scores = start("evaluate", "--beam", "2")
@@ -102,10 +104,12 @@ def test_what_is_made_stays(small) -> None:
 
 
 def test_trained_and_resumed(small) -> None:
+    """The command that --dry-run prints goes on where the script stopped, from any folder."""
     assert "update-freq 2 (computed) = 1000 tokens" in small.trained[0]
     assert "R-Drop: 2 passes, alpha 5" in small.trained[0]
-    assert "Loaded checkpoint" in small.trained[1]
-    assert "rdrop is trained already, 3 updates" in small.trained[2]
+    assert "rdrop is trained already, 2 updates" in small.trained[1]
+    assert re.search(r"Loaded checkpoint .*rdrop/checkpoint_last.pt", small.trained[2])
+    assert (small.out / "rdrop" / "checkpoint_1_4.pt").is_file()
     assert list((small.out / "rdrop" / "tensorboard").rglob("events*"))
 
 
@@ -118,14 +122,6 @@ def test_scores(small) -> None:
     reference = (small.out / "rdrop" / "ref.txt").read_text().splitlines()
     assert reference == text_as("en-fr")["fr"][held_out : 2 * held_out]
     assert '"beam": "2"' in (small.out / "rdrop" / "scores.json").read_text()
-
-
-def test_printed_command_trains(small, tmp_path) -> None:
-    """In another folder, as it stands; --user-dir and all paths are found from there."""
-    arguments = ["en-fr", "--small", "--dry-run", "--max-update", "1"]
-    printed = script("train", arguments=arguments, RUN="copied", **small.settings).stdout
-    run(["bash", "-c", printed], cwd=tmp_path)
-    assert (small.out / "copied" / "checkpoint_last.pt").is_file()
 
 
 PAPER = {
@@ -216,8 +212,6 @@ def test_slurm_job(tmp_path) -> None:
     ("pair", "bpe", "size"),
     [
         ("en-de", "sentencepiece", "32000"),
-        ("en-fr", "sentencepiece", "32000"),
-        ("en-de", "moses", "32000"),
         ("en-fr", "moses", "40000"),
     ],
 )

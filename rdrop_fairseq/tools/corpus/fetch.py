@@ -122,16 +122,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             wanted.append(corpus)
     check_archives(wanted, args.raw, args.offline)
-    checked = set()
+    archives = {corpus.archive: corpus for corpus in wanted if corpus.archive != "sacrebleu"}
+    for name, corpus in archives.items():
+        download.fetch(corpus.address, corpus.checksum, args.raw / name)
     for corpus in wanted:
         if corpus.archive == "sacrebleu":
             get_test_set(corpus, args.languages, args.out)
-            continue
-        archive = args.raw / corpus.archive
-        if archive not in checked:
-            download.fetch(corpus.address, corpus.checksum, archive)
-            checked.add(archive)
-        extract(archive, corpus.member, args.languages, args.out / corpus.name)
+        else:
+            out = args.out / corpus.name
+            extract(args.raw / corpus.archive, corpus.member, args.languages, out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Write down what data a training saw: checksum, lines and tokens of every file, as JSON.
 
-    rdrop corpus manifest --out manifest.json --note pair=en-de --note bpe=moses FILE...
+    rdrop corpus manifest --out manifest.json --note pair=en-de --note bpe=moses PATH...
 
+A folder stands for all its files but run.json and logs, which say where and when they were made.
 Two people whose manifests agree trained on the same data. Files below the manifest are named
 relative to it, others by their name alone. Lines and tokens (what stands between spaces) are
 counted in text, not in archives and binaries. A manifest that is younger than all the files, and
@@ -15,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..command_line import command, existing_file, parser, setting
+from ...errors import UsageError
+from ..command_line import command, parser, setting
 from ..files import write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
@@ -31,6 +33,14 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, or those of a folder."""
+    if not path.exists():
+        raise UsageError(f"no such file or folder: {path}")
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return [file for file in files if file.name != "run.json" and file.suffix != ".log"]
 
 
 def describe(path: Path) -> dict[str, int | str]:
@@ -71,7 +81,7 @@ def is_current(manifest: Path, settings: dict[str, str], files: dict[str, Path])
 @command("rdrop corpus manifest")
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "rdrop corpus manifest")
-    options.add_argument("files", type=existing_file, nargs="+", help="files to describe")
+    options.add_argument("paths", type=Path, nargs="+", help="files and folders to describe")
     options.add_argument("--out", type=Path, required=True, help="file to write")
     options.add_argument(
         "--note",
@@ -84,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
     settings = dict(args.note)
     files: dict[str, Path] = {}
-    for path in sorted(args.files):
+    for path in sorted(file for given in args.paths for file in files_of(given)):
         name = name_of(path, args.out.parent)
         files[str(path) if name in files else name] = path
     if is_current(args.out, settings, files):

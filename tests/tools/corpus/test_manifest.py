@@ -53,13 +53,16 @@ def test_manifest(tmp_path, capsys) -> None:
     assert json.loads((folder / "manifest.json").read_text())["settings"]["bpe"] == "moses"
 
 
-def test_files_of_one_name(tmp_path) -> None:
+def test_folder_and_files_of_one_name(tmp_path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.en").write_text(name)
-    files = [str(tmp_path / name / "train.en") for name in ("a", "b")]
-    main(["--out", str(tmp_path / "made" / "manifest.json"), *files])
+    (tmp_path / "a" / "run.json").touch()
+    (tmp_path / "a" / "preprocess.log").touch()
+    paths = [str(tmp_path / "a"), str(tmp_path / "b" / "train.en")]
+    main(["--out", str(tmp_path / "made" / "manifest.json"), *paths])
     found = json.loads((tmp_path / "made" / "manifest.json").read_text())["files"]
+    assert [entry["bytes"] for entry in found.values()] == [1, 1]
     assert len({entry["sha256"] for entry in found.values()}) == 2
 
 
@@ -71,7 +74,9 @@ def test_package_that_is_not_installed() -> None:
 
 def test_wrong_arguments(refused, tmp_path) -> None:
     out = tmp_path / "m.json"
-    assert f"no such file: {tmp_path / 'none'}" in refused(main, "--out", out, tmp_path / "none")
+    assert f"no such file or folder: {tmp_path / 'none'}" in refused(
+        main, "--out", out, tmp_path / "none"
+    )
     sentence = refused(main, "--out", out, "--note", "bpe", __file__)
     assert "argument --note: must be NAME=VALUE, got 'bpe'" in sentence
     assert "Is a directory; nothing was left" in refused(main, "--out", tmp_path, __file__)
