@@ -384,3 +384,12 @@ def test_from_the_checkout_and_by_path(tmp_path: Path) -> None:
     path = run(command, cwd=tmp_path).stdout.strip().splitlines()[-1]
     assert plugin_is_found(tmp_path, path)
     assert plugin_is_found(tmp_path, f"{path}/")
+
+
+def test_a_process_of_torchrun_does_not_train_alone(data, tmp_path) -> None:
+    """What fairseq does on one GPU or none if nobody spells out the group."""
+    env = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    result = train(data, tmp_path, "--max-update", "1", env=env, check=False)
+    assert result.returncode == 1
+    assert "WORLD_SIZE is 2, but this process would train a model on its own" in result.stderr
+    assert not list(tmp_path.iterdir())
