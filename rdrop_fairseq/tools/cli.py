@@ -19,10 +19,12 @@ TOOLS = {
     "corpus": "text in, encoded text out: its own tools are listed by rdrop corpus --help",
 }
 CORPUS = {
+    "fetch": "download, check and extract the corpora that a table lists",
     "download": "download a file, go on where it stopped, check its checksum",
     "extract": "two sides of a parallel corpus out of an archive",
     "clean": "clean and join corpora, count what each rule removed",
     "encode": "learn joint subwords, encode a corpus",
+    "manifest": "write down what a data folder was made of: checksums, lines, versions",
     "vectors": "vectors of two languages' words in one space, for a model to start from",
     "learn_bpe": "learn a BPE of GPT-2's form",
     "gpt2_bpe": "GPT-2's BPE, for BART and RoBERTa, and back",

@@ -4,8 +4,9 @@ import argparse
 import functools
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 
@@ -93,6 +94,47 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
         raise argparse.ArgumentTypeError(f"must be a number {above}, got {text}")
 
     return convert
+
+
+class _TwoLanguages(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values[0] == values[1]:
+            parser.error(f"{option_string} must be two languages, got {values[0]} twice")
+        setattr(namespace, self.dest, values)
+
+
+def add_languages(parser: argparse.ArgumentParser, choices: Iterable[str] | None = None) -> None:
+    """Let a parser take --languages SOURCE TARGET."""
+    parser.add_argument(
+        "--languages",
+        nargs=2,
+        required=True,
+        action=_TwoLanguages,
+        choices=choices,
+        metavar=("SOURCE", "TARGET"),
+        help=f"source and target, of {', '.join(choices)}" if choices else "source and target",
+    )
+
+
+def moses_language(text: str) -> str:
+    """The type of an argument that names a language which sacremoses can tokenise.
+
+    Of others it says nothing, and takes English rules.
+    """
+    from sacremoses.corpus import NonbreakingPrefixes  # of the extra "recipes"; takes a second
+
+    known = set(NonbreakingPrefixes().available_langs.values()) - {"zh", "yue"}
+    if text not in known:
+        raise argparse.ArgumentTypeError(
+            f"Moses' tokenisation has no rules for {text}, but for {', '.join(sorted(known))}"
+        )
+    return text
 
 
 def setting(text: str) -> tuple[str, str]:

@@ -1,25 +1,35 @@
 """Files and folders that are written whole or not at all."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+from ..errors import UsageError
 
 
 @contextmanager
-def writing(*paths: Path, shared: bool = False) -> Iterator[list[BinaryIO]]:
+def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
     """Files to write under other names, which get their own when all are complete.
 
-    On any error, a full disk among them, nothing is left and what was there before stays.
+    On any error, a full disk among them, nothing is left and what was there before stays. Of
+    several processes that write the same file, one's is there in the end, whole.
 
-    Args:
-        shared: other processes may write the same files at the same time.
+    Raises:
+        UsageError: one is a folder, or two are the same.
     """
-    suffix = f".{os.getpid()}.tmp" if shared else ".tmp"
-    unfinished = [path.with_name(path.name + suffix) for path in paths]
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file to write")
+        if [other.absolute() for other in paths].count(path.absolute()) > 1:
+            raise UsageError(f"{path} would be written twice: give another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
         files = [path.open("wb") for path in unfinished]
         try:
@@ -35,14 +45,14 @@ def writing(*paths: Path, shared: bool = False) -> Iterator[list[BinaryIO]]:
         raise
 
 
-def write_json(path: Path, content: Any, shared: bool = False) -> None:
-    """Write a JSON file, whole or not at all; ``shared`` as for `writing`."""
-    write_lines(path, [json.dumps(content, indent=2)], shared)
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_lines(path, [json.dumps(content, indent=2)])
 
 
-def write_lines(path: Path, lines: Iterable[str], shared: bool = False) -> None:
-    """Write a text file, whole or not at all; ``shared`` as for `writing`."""
-    with writing(path, shared=shared) as (file,):
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, whole or not at all."""
+    with writing(path) as (file,):
         file.writelines(f"{line}\n".encode() for line in lines)
 
 
@@ -50,14 +60,44 @@ def write_lines(path: Path, lines: Iterable[str], shared: bool = False) -> None:
 def writing_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill under another name, which gets its own when it is complete.
 
-    On any error, a full disk among them, nothing is left.
+    On any error, a full disk among them, nothing is left; what a process that was killed has
+    left is removed by the next one.
+
+    Raises:
+        UsageError: another process is writing it.
     """
     unfinished = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with (unfinished / "lock").open("w") as file:
+        lock(file, folder)
+        content = unfinished / "content"
+        shutil.rmtree(content, ignore_errors=True)
+        try:
+            content.mkdir()
+            yield content
+            os.rename(content, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def lock(file: IO[Any], what: Path) -> None:
+    """Hold ``file`` for this process, until it is closed.
+
+    Raises:
+        UsageError: another process holds it; says that it is writing ``what``.
+    """
     try:
-        yield unfinished
-        os.rename(unfinished, folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"another process is writing {what} now: wait for its end") from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def checksum_of(path: Path, kind: str = "sha256") -> str:
+    """``kind:hex`` of a file."""
+    digest = hashlib.new(kind)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"{kind}:{digest.hexdigest()}"

@@ -28,4 +28,4 @@ def parallel_map(
     with multiprocessing.Pool(workers, prepare, arguments) as pool:
         items = iter(items)
         while batch := list(itertools.islice(items, 200_000)):
-            yield from pool.map(function, batch, chunksize=2000)
+            yield from pool.imap(function, batch, chunksize=500)

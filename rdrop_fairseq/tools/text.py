@@ -1,16 +1,21 @@
 """Lines of UTF-8 text: where every tool reads them."""
 
+import bz2
 import codecs
 import gzip
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from ..errors import UsageError
 
+OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
-def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
+
+def read_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
     """The lines of a UTF-8 stream, each with its whitespace reduced to single spaces.
 
     Only a newline ends a line: a stray carriage return or U+2028 becomes a space, so that no
@@ -19,41 +24,71 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
     Raises:
         UsageError: a line is not UTF-8; names it by ``name`` and its number from 1.
     """
-    for number, line in enumerate(file, 1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        yield " ".join(_decoded(line, f"{name}, line {number}").split())
+    return (" ".join(line.split()) for line in _decoded(file, name))
 
 
-def whole_lines(path: Path, what: str = "text") -> list[str]:
-    """The lines of a file, of a gzip file if its name ends in .gz, as they are.
+def raw_lines(path: Path, what: str = "text") -> Iterator[str]:
+    """The lines of a file as they are; it is unpacked if its name ends in .gz, .bz2 or .xz.
 
     Only a newline ends one. A byte order mark is no text.
 
     Raises:
-        UsageError: the file is not there, cut off or not UTF-8; calls it the ``what`` file.
+        UsageError: the file is not there, damaged or not UTF-8; calls it the ``what`` file.
     """
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with OPEN.get(path.suffix, open)(path, "rb") as file:
+            yield from _decoded(file, f"the {what} file {path}")
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"no such {what} file: {path}") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UsageError(f"the {what} file {path} is not a complete gzip file: {error}") from None
-    text = _decoded(content.removeprefix(codecs.BOM_UTF8), f"the {what} file {path}")
-    return text.removesuffix("\n").split("\n") if text else []
-
-
-def _decoded(content: bytes, where: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start)
-        line_of = f", line {line + 1}" if b"\n" in content[:-1] else ""
-        byte = content[error.start]
-        start = error.start - (content.rfind(b"\n", 0, error.start) + 1)
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, not of what is packed
         raise UsageError(
-            f"{where}{line_of}: byte 0x{byte:02x} at position {start + 1} is not UTF-8: convert "
-            "the file (iconv), or mend the line"
+            f"the {what} file {path} is cut off or no {path.suffix} file ({error}): make or fetch "
+            "it again"
         ) from None
+
+
+def whole_lines(path: Path, what: str = "text") -> list[str]:
+    """All of `raw_lines`."""
+    return list(raw_lines(path, what))
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """`raw_lines`, each with its whitespace reduced to single spaces."""
+    return (" ".join(line.split()) for line in raw_lines(path))
+
+
+def read_pairs(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """The lines of two files together, as `lines_of` gives them.
+
+    Raises:
+        UsageError: as `raw_lines`; or both are empty, or one is longer than the other.
+    """
+    counts = [0, 0]
+    for source, target in zip_longest(*map(lines_of, paths)):
+        counts[0] += source is not None
+        counts[1] += target is not None
+        if counts[0] == counts[1]:
+            yield source, target
+    if counts[0] != counts[1]:
+        raise UsageError(
+            f"{paths[0]} has {counts[0]} lines but {paths[1]} has {counts[1]}: they must match "
+            "line by line"
+        )
+    if not counts[0]:
+        raise UsageError(f"{paths[0]} and {paths[1]} are empty")
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if number == 1 and not (line := line.removeprefix(codecs.BOM_UTF8)):
+            return
+        try:
+            text = line.removesuffix(b"\n").decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{name}, line {number}: byte 0x{line[error.start]:02x} at position "
+                f"{error.start + 1} is not UTF-8: convert the file (iconv), or mend the line"
+            ) from None
+        yield text

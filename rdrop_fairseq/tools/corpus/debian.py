@@ -3,16 +3,13 @@
 Their descriptions are text with its packages' licences: make corpora of them, do not publish them.
 """
 
-import bz2
-import gzip
-import lzma
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from text_files import InputError
+from ...errors import UsageError
+from ..text import whole_lines
 
-OPEN = {".bz2": bz2.open, ".xz": lzma.open, ".gz": gzip.open}
 ITEM = re.compile(r"(?:[*+o•·-]|\d+[.)]) (.*)")
 
 
@@ -20,15 +17,9 @@ def stanzas(path: Path) -> Iterator[dict[str, list[str]]]:
     """The fields of each stanza of a file, packed or not; a field is its lines.
 
     Raises:
-        InputError: the file is damaged or not UTF-8.
+        UsageError: the file is damaged or not UTF-8.
     """
-    try:
-        with OPEN.get(path.suffix, open)(path, "rb") as file:
-            text = file.read().decode()
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start} of its text") from None
+    text = "\n".join(whole_lines(path, "index"))
     for stanza in re.split(r"\n{2,}", text):
         fields: dict[str, list[str]] = {}
         name = ""
@@ -47,7 +38,7 @@ def descriptions(path: Path, language: str) -> dict[tuple[str, str], list[str]]:
     The first line is the title, without the space around it; the others are as they are there.
 
     Raises:
-        InputError: the file is damaged, not UTF-8, or of another language.
+        UsageError: the file is damaged, not UTF-8, or of another language.
     """
     found = {}
     for fields in stanzas(path):
@@ -56,7 +47,7 @@ def descriptions(path: Path, language: str) -> dict[tuple[str, str], list[str]]:
             key = fields["Package"][0], fields["Description-md5"][0]
             found[key] = [" ".join(lines[0].split()), *lines[1:]]
     if not found:
-        raise InputError(
+        raise UsageError(
             f"{path} holds no package with a Description-{language}: is it Debian's Translation-"
             f"{language}?"
         )

@@ -1,33 +1,36 @@
 """Download a file, or go on with what an interrupted download left, and check its checksum.
 
-    python scripts/corpus/download.py --to DIR/NAME --checksum sha256:HEX URL
+    rdrop corpus download --to DIR/NAME --checksum sha256:HEX URL
 
 NAME appears only when the download is complete and its checksum right (without one: that of
 gzip, if it is a .tgz or .gz); until then the bytes are in NAME.part. A NAME that is there
 already is checked, and not downloaded again.
 """
 
+import argparse
 import gzip
-import hashlib
 import http.client
 import os
+import re
+import ssl
 import sys
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from text_files import InputError, argument_parser, command_line
 from tqdm import tqdm
 
+from ...errors import UsageError
+from ..command_line import command, parser
+from ..files import checksum_of, lock
 
-def checksum_of(path: Path, kind: str) -> str:
-    """``kind:hex`` of a file."""
-    digest = hashlib.new(kind)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f"{kind}:{digest.hexdigest()}"
+# what a connection can end with; another OSError is one of the disk
+BROKEN = (
+    *(urllib.error.URLError, http.client.HTTPException),
+    *(ConnectionError, TimeoutError, ssl.SSLError),
+)
 
 
 def is_whole_gzip(path: Path) -> bool:
@@ -45,15 +48,17 @@ def download(url: str, part: Path) -> None:
     """Append to ``part`` what is missing of ``url``.
 
     Raises:
-        InputError: the server refuses, the connection ends before the file does, or the disk
-            is full.
+        UsageError: there is no such address, the server refuses, the connection ends before the
+            file does, another process downloads it now, or the disk is full.
     """
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-            have = have if resumed else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        with urllib.request.urlopen(request, timeout=60) as answer, part.open("ab") as file:
+            lock(file, part)
+            if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+                have = 0
+                file.truncate(0)
             # of what is still to come; None if the server does not say, or it is a file
             length = getattr(answer, "length", None)
             progress = tqdm(
@@ -64,8 +69,8 @@ def download(url: str, part: Path) -> None:
                 desc=part.stem,
                 disable=not sys.stderr.isatty(),
             )
-            with part.open("ab" if resumed else "wb") as file, progress:
-                received = 0
+            received = 0
+            with progress:
                 while block := answer.read(1 << 20):
                     file.write(block)
                     received += len(block)
@@ -75,33 +80,37 @@ def download(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # nothing is missing
-        raise InputError(f"{url}: the server answers {error.code} {error.reason}") from None
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as e:
+        raise UsageError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except BROKEN as error:
         kept = part.stat().st_size if part.exists() else 0
-        reason = getattr(e, "reason", e)
-        raise InputError(
-            f"{url}: the connection broke after {kept} bytes ({reason}): run it again to go on"
+        raise UsageError(
+            f"{url}: the connection broke after {kept} bytes ({getattr(error, 'reason', error)}): "
+            "run it again to go on"
         ) from None
+    except ValueError:
+        raise UsageError(f"{url} is no address such as https://host/file") from None
     except OSError as error:
-        raise InputError(
+        raise UsageError(
             f"{url}, to {part}: {error.strerror or error}; what has come so far is kept: when that "
             "is mended (is the disk full?), run it again to go on"
         ) from None
 
 
 def fetch(url: str, checksum: str, to: Path) -> None:
-    """Let ``to`` be the file at ``url``: what the script does.
+    """Let ``to`` be the file at ``url``: what the command does.
 
     Args:
-        checksum: sha256:HEX or md5:HEX, or - for not known.
+        checksum: as the function `checksum` gives it.
 
     Raises:
-        InputError: it cannot be had, or is another.
+        UsageError: it cannot be had, or is another.
     """
     kind = checksum.partition(":")[0]
+    if to.is_dir():
+        raise UsageError(f"{to} is a folder: name a file to write")
     if to.exists():
         if checksum != "-" and (found := checksum_of(to, kind)) != checksum:
-            raise InputError(
+            raise UsageError(
                 f"{to} has {found}, expected {checksum}: it is truncated or another version; "
                 "remove it, and run this again"
             )
@@ -111,30 +120,36 @@ def fetch(url: str, checksum: str, to: Path) -> None:
     download(url, part)
     if checksum != "-" and (found := checksum_of(part, kind)) != checksum:
         part.unlink()
-        raise InputError(
+        raise UsageError(
             f"{url} has {found}, expected {checksum}: removed what was downloaded; run this again "
             "or, if the file has changed at its source, give its new checksum"
         )
     if checksum == "-" and to.suffix in (".gz", ".tgz") and not is_whole_gzip(part):
         part.unlink()
-        raise InputError(
+        raise UsageError(
             f"{url} is truncated or not gzip's: removed what was downloaded; run this again"
         )
     os.replace(part, to)
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("url", help="address of the file")
-    parser.add_argument("--to", type=Path, required=True, help="file to write")
-    parser.add_argument(
-        "--checksum", default="-", help="sha256:HEX or md5:HEX; default: - for not known"
+def checksum(text: str) -> str:
+    """The type of an argument that is a file's checksum, - for not known."""
+    if text != "-" and not re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", text.lower()):
+        raise argparse.ArgumentTypeError(f"must be sha256:HEX, md5:HEX or -, got {text}")
+    return text.lower()
+
+
+@command("rdrop corpus download")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus download")
+    options.add_argument("url", help="address of the file")
+    options.add_argument("--to", type=Path, required=True, help="file to write")
+    options.add_argument(
+        "--checksum", type=checksum, default="-", help="sha256:HEX or md5:HEX; default: not known"
     )
-    args = parser.parse_args()
-    if args.checksum != "-" and not args.checksum.startswith(("sha256:", "md5:")):
-        parser.error(f"--checksum must be sha256:HEX, md5:HEX or -, got {args.checksum}")
+    args = options.parse_args(argv)
     fetch(args.url, args.checksum, args.to)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

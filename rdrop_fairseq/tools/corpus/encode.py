@@ -1,7 +1,7 @@
 """Learn joint subwords on a parallel corpus and encode the corpus with them.
 
-    python scripts/corpus/encode_corpus.py --corpus DIR --languages es en \\
-        --vocab-size 4000 --out OUT
+    rdrop corpus encode --corpus DIR --languages es en --vocab-size 4000 --out OUT
+    rdrop corpus encode --train DIR/train --valid news2013 --test news2014 ...
 
 DIR holds {train,valid,test}.LANGUAGE, or the same with .gz. OUT gets the plain text of what was
 gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
@@ -11,32 +11,34 @@ gzipped, the pieces ({train,...}.pieces.LANGUAGE) and what they were made with:
   --bpe moses          codes: joint byte-pair codes of subword-nmt, on text that is tokenised as
                        Moses does (sacremoses), as in the papers that report tokenised BLEU
 
-OUT is complete if it exists: it is written under another name and renamed.
+An OUT that is there, made of the same text with the same settings, stays.
 """
 
 import argparse
-import gzip
+import contextlib
 import io
 import itertools
 import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from text_files import (
-    InputError,
-    argument_parser,
-    command_line,
-    new_folder,
-    parallel_map,
-    read_lines,
-    write_lines,
-    writing_folder,
-)
+
+from ...errors import UsageError
+from ..command_line import add_languages, command, moses_language, number, parser, whole
+from ..files import write_lines
+from ..made import RECORD, is_made, made_with, making_folder
+from ..parallel import parallel_map
+from ..text import lines_of, read_pairs
 
 SPLITS = ("train", "valid", "test")
+LONGEST_LINE = 4192  # bytes; sentencepiece leaves out longer ones
+MOST_PIECES = 1023  # with the end of the sentence, the positions of fairseq's transformers
+
+Text = dict[str, Path]  # of "train.es" and so on
 
 # what a process of parallel_map does to a line, once one of the functions below has set it
 _convert: Callable[[str], str]
@@ -74,38 +76,85 @@ def set_sentencepieces(path: Path) -> None:
         return " ".join(encoder.encode(line, out_type=str))
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        yield from read_lines(file, str(path))
+def converted(
+    source: Path, workers: int, prepare: Callable[..., None], *arguments: Any
+) -> Iterator[str]:
+    """What ``prepare(*arguments)`` makes of each line, by ``workers`` processes."""
+    return parallel_map(convert, lines_of(source), workers, prepare, arguments)
 
 
-def convert_file(
-    source: Path, output: Path, workers: int, prepare: Callable[..., None], *arguments: Any
-) -> None:
-    """Write what ``prepare(*arguments)`` makes of each line, by ``workers`` processes."""
-    lines = parallel_map(convert, lines_of(source), workers, prepare, arguments)
-    write_lines(output, lines)
+def write_pieces(path: Path, lines: Iterable[str]) -> None:
+    """Write the lines, and say how many have more pieces than fairseq's models take."""
+    long = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal long
+        for line in lines:
+            long += line.count(" ") >= MOST_PIECES
+            yield line
+
+    write_lines(path, counted())
+    if long:
+        print(
+            f"note: {long} lines of {path.name} have more than {MOST_PIECES} pieces, the most that "
+            "fairseq's models take unless --max-source-positions and --max-target-positions say "
+            "more: fairseq-train leaves them out in training, and stops at them in validation "
+            "unless --skip-invalid-size-inputs-valid-test is given",
+            file=sys.stderr,
+        )
 
 
-def sample(paths: list[Path], most: int) -> Iterator[str]:
-    """The lines of all files or, if these are more than ``most``, every k-th.
+def find_text(args: argparse.Namespace) -> Text:
+    """The files of all splits and languages."""
+    text, missing = {}, []
+    for split in SPLITS:
+        prefix = getattr(args, split) or args.corpus / split
+        for language in args.languages:
+            plain, packed = Path(f"{prefix}.{language}"), Path(f"{prefix}.{language}.gz")
+            text[f"{split}.{language}"] = plain if plain.is_file() else packed
+            if not text[f"{split}.{language}"].is_file():
+                missing.append(str(plain))
+    if missing:
+        raise UsageError(f"no such text: {', '.join(missing)}, nor the same with .gz")
+    return text
+
+
+def check_text(text: Text, languages: Sequence[str], bpe: str) -> int:
+    """Gives the number of training pairs.
+
+    Raises:
+        UsageError: a text is empty or damaged, or has not as many lines as its translation;
+            sentencepiece can learn from none of the lines.
+    """
+    pairs = usable = 0
+    for split in SPLITS:
+        for pair in read_pairs([text[f"{split}.{language}"] for language in languages]):
+            if split == "train":
+                pairs += 1
+                usable += any(0 < len(line.encode()) <= LONGEST_LINE for line in pair)
+    if not usable and bpe == "sentencepiece":
+        raise UsageError(
+            f"all lines of {text[f'train.{languages[0]}']} and its translation are empty or have "
+            f"more than {LONGEST_LINE:,} bytes, the most that sentencepiece learns from: write one "
+            "sentence on a line"
+        )
+    return pairs
+
+
+def sample(lines: Iterable[str], total: int, most: int) -> Iterator[str]:
+    """All ``total`` lines or, if these are more than ``most``, every k-th; 0 for no limit.
 
     Not at random: sentencepiece's own sample is another one in every run.
     """
-    lines = itertools.chain.from_iterable(map(lines_of, paths))
-    if not most:
-        return lines
-    total = sum(1 for path in paths for _ in lines_of(path))
-    return itertools.islice(lines, 0, None, max(1, math.ceil(total / most)))
+    return itertools.islice(lines, 0, None, max(1, math.ceil(total / most)) if most else 1)
 
 
-def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
-    """Write the pieces of ``text`` to ``folder``, by a sentencepiece model trained on it."""
-    sides = [text[f"train.{language}"] for language in args.languages]
+def learn_sentencepieces(lines: Iterator[str], args: argparse.Namespace) -> bytes:
+    """A sentencepiece model of the lines."""
     model = io.BytesIO()  # a model made from files would hold their paths
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sample(sides, args.sample),
+            sentence_iterator=lines,
             model_writer=model,
             vocab_size=args.vocab_size,
             character_coverage=args.character_coverage,
@@ -114,91 +163,121 @@ def encode_sentencepiece(text: dict[str, Path], folder: Path, args: argparse.Nam
             minloglevel=1,
         )
     except RuntimeError as error:
-        raise InputError(
+        raise UsageError(
             f"sentencepiece cannot make {args.vocab_size} pieces of this text ({error}): "
             "change --vocab-size"
         ) from None
-    (folder / "spm.model").write_bytes(model.getvalue())
-    for split in SPLITS:
-        for language in args.languages:
-            source, pieces = text[f"{split}.{language}"], folder / f"{split}.pieces.{language}"
-            convert_file(source, pieces, args.workers, set_sentencepieces, folder / "spm.model")
+    return model.getvalue()
 
 
-def encode_moses(text: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
-    """Write the pieces of ``text`` to ``folder``, by byte-pair codes learnt on it, tokenised."""
+def learn_codes(lines: Iterable[str], merges: int) -> str:
+    """Byte-pair codes of tokenised lines."""
     from subword_nmt.learn_bpe import learn_bpe
 
-    words: Counter[str] = Counter()
-    for split in SPLITS:
-        for language in args.languages:
-            source, path = text[f"{split}.{language}"], folder / f"{split}.tokens.{language}"
-            how = language, args.normalise, args.lowercase
-            convert_file(source, path, args.workers, set_tokeniser, *how)
-            if split == "train":
-                for line in lines_of(path):
-                    words.update(line.split())
-    with (folder / "codes").open("w", encoding="utf-8") as codes:
-        learn_bpe(
-            (f"{word} {count}" for word, count in sorted(words.items())),
-            codes,
-            num_symbols=args.vocab_size,
-            is_dict=True,
+    words = Counter(word for line in lines for word in line.split())
+    codes = io.StringIO()
+    dictionary = (f"{word} {count}" for word, count in sorted(words.items()))
+    with contextlib.suppress(ValueError):  # its max() of no pairs
+        learn_bpe(dictionary, codes, num_symbols=merges, is_dict=True)
+    if codes.getvalue().count("\n") < 2:  # the first line is a version
+        raise UsageError(
+            "no two characters stand side by side twice in the words of the training text: it is "
+            "too little for byte-pair codes"
         )
+    return codes.getvalue()
+
+
+def encode_sentencepiece(text: Text, pairs: int, folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by a sentencepiece model trained on it."""
+    sides = [lines_of(text[f"train.{language}"]) for language in args.languages]
+    lines = sample(itertools.chain(*sides), 2 * pairs, args.sample)
+    model = folder / "spm.model"
+    model.write_bytes(learn_sentencepieces(lines, args))
+    for name, path in text.items():
+        pieces = folder / name.replace(".", ".pieces.", 1)
+        write_pieces(pieces, converted(path, args.workers, set_sentencepieces, model))
+
+
+def encode_moses(text: Text, folder: Path, args: argparse.Namespace) -> None:
+    """Write the pieces of ``text`` to ``folder``, by byte-pair codes learnt on it, tokenised."""
+    tokens = {}
+    for name, path in text.items():
+        tokens[name] = folder / name.replace(".", ".tokens.", 1)
+        how = name.split(".", 1)[1], args.normalise, args.lowercase
+        write_lines(tokens[name], converted(path, args.workers, set_tokeniser, *how))
+    sides = [lines_of(tokens[f"train.{language}"]) for language in args.languages]
+    codes = folder / "codes"
+    codes.write_text(learn_codes(itertools.chain(*sides), args.vocab_size), encoding="utf-8")
+    for name, path in tokens.items():
+        pieces = folder / name.replace(".", ".pieces.", 1)
+        write_pieces(pieces, converted(path, args.workers, set_codes, codes))
+        path.unlink()
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__, "rdrop corpus encode")
+    options.add_argument("--corpus", type=Path, help="folder of the corpus")
     for split in SPLITS:
-        for language in args.languages:
-            path = folder / f"{split}.tokens.{language}"
-            pieces = folder / f"{split}.pieces.{language}"
-            convert_file(path, pieces, args.workers, set_codes, folder / "codes")
-            path.unlink()
-
-
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
-    parser.add_argument("--languages", nargs=2, required=True, help="source and target")
-    parser.add_argument("--vocab-size", type=int, required=True, help="pieces, or merges of codes")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    parser.add_argument(
+        options.add_argument(
+            f"--{split}", type=Path, help=f"files without .LANGUAGE; default: CORPUS/{split}"
+        )
+    add_languages(options)
+    options.add_argument(
+        "--vocab-size", type=whole(1), required=True, help="pieces, or merges of codes"
+    )
+    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    options.add_argument(
         "--bpe", choices=("sentencepiece", "moses"), default="sentencepiece", help="see above"
     )
-    parser.add_argument(
+    options.add_argument(
         "--normalise", action="store_true", help="normalise punctuation first, moses only"
     )
-    parser.add_argument("--lowercase", action="store_true", help="lower-case text, moses only")
-    parser.add_argument(
-        "--character-coverage", type=float, default=1.0, help="of sentencepiece; default: 1"
+    options.add_argument("--lowercase", action="store_true", help="lower-case text, moses only")
+    options.add_argument(
+        "--character-coverage",
+        type=number(0.98, 1),  # what sentencepiece takes
+        default=1.0,
+        help="of sentencepiece; default: 1",
     )
-    parser.add_argument(
+    options.add_argument(
         "--sample",
-        type=int,
-        default=0,
+        type=whole(1),
         help="most sentences to learn sentencepieces on, evenly spaced; default: all",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
-    args = parser.parse_args()
-    if (args.lowercase or args.normalise) and args.bpe != "moses":
-        parser.error("--lowercase and --normalise go with --bpe moses only")
+    options.add_argument("--workers", type=whole(1), default=1, help="processes; default: 1")
+    args = options.parse_args(argv)
+    if args.bpe == "moses":
+        if args.sample or args.character_coverage != 1:
+            options.error("--sample and --character-coverage go with --bpe sentencepiece only")
+        try:
+            for language in args.languages:
+                moses_language(language)
+        except argparse.ArgumentTypeError as error:
+            options.error(f"{error}: choose --bpe sentencepiece")
+    elif args.lowercase or args.normalise:
+        options.error("--lowercase and --normalise go with --bpe moses only")
+    if not args.corpus and not all(getattr(args, split) for split in SPLITS):
+        options.error("give --corpus, or --train, --valid and --test")
+    return args
 
-    corpus, missing = {}, []
-    for split in SPLITS:
-        for language in args.languages:
-            plain = args.corpus / f"{split}.{language}"
-            packed = plain.with_name(plain.name + ".gz")
-            corpus[plain.name] = plain if plain.is_file() else packed
-            if not corpus[plain.name].is_file():
-                missing.append(str(packed))
-    if missing:
-        parser.error(f"the corpus lacks {', '.join(missing)}")
-    with writing_folder(args.out) as unfinished:
-        for name, path in corpus.items():
+
+@command("rdrop corpus encode")
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse(argv)
+    text = find_text(args)
+    made = made_with(args, text.values())
+    if is_made(made, args.out / RECORD, args.out):
+        return
+    pairs = check_text(text, args.languages, args.bpe)
+    with making_folder(args.out, made) as unfinished:
+        for name, path in text.items():
             if path.suffix == ".gz":
-                with gzip.open(path) as file:
-                    write_lines(unfinished / name, read_lines(file, str(path)))
-                corpus[name] = unfinished / name
-        encode = encode_moses if args.bpe == "moses" else encode_sentencepiece
-        encode(corpus, unfinished, args)
+                write_lines(unfinished / name, lines_of(path))
+        if args.bpe == "moses":
+            encode_moses(text, unfinished, args)
+        else:
+            encode_sentencepiece(text, pairs, unfinished, args)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

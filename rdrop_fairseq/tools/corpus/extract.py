@@ -1,9 +1,10 @@
 """Take the two sides of a parallel corpus out of an archive, as plain text, a sentence a line.
 
-    python scripts/corpus/extract_text.py --archive training-parallel-europarl-v7.tgz \\
+    rdrop corpus extract --archive training-parallel-europarl-v7.tgz \\
         --member 'training/europarl-v7.de-en.{language}' --languages en de --out DIR/europarl-v7
 
-writes DIR/europarl-v7.en and DIR/europarl-v7.de. In --member, {language} stands for each
+writes DIR/europarl-v7.en, DIR/europarl-v7.de and DIR/europarl-v7.made.json, which says what they
+are from, unless they are there and are from the same. In --member, {language} stands for each
 language, {role} for src in the first one and ref in the second, and * for anything: of several
 members that match, the sentences follow one another in the order of the names.
 
@@ -14,14 +15,19 @@ titles, descriptions and lines that are not within a tag are kept.
 
 import fnmatch
 import gzip
+import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any
 
-from text_files import InputError, argument_parser, command_line, read_lines, writing
+from ...errors import UsageError
+from ..command_line import add_languages, command, existing_file, parser
+from ..files import checksum_of, writing
+from ..made import is_made
+from ..text import read_lines
 
 SEGMENT = re.compile(r"<seg[^>]*>(.*?)</seg>")
 TITLE = re.compile(r"<(title|description)>(.*)</\1>")
@@ -45,68 +51,117 @@ def sentences(lines: Iterator[str], member: str) -> Iterator[str]:
             yield line
 
 
-def extract(archive: tarfile.TarFile, path: Path, pattern: str, output: BinaryIO) -> int:
-    """Write the sentences of all members that match ``pattern``; gives their number.
+def sentences_of(archive: tarfile.TarFile, path: Path, pattern: str) -> Iterator[str]:
+    """The sentences of all members that match ``pattern``.
 
     Raises:
-        InputError: no member matches, one is empty or not UTF-8.
+        UsageError: no member matches, one is empty or not UTF-8.
     """
     members = sorted(
         (member for member in archive if fnmatch.fnmatchcase(member.name, pattern)),
         key=lambda member: member.name,
     )
     if not members:
-        raise InputError(f"{path} holds no {pattern}: is it the original archive?")
-    count = 0
+        raise UsageError(f"{path} holds no {pattern}: is it the original archive?")
     for member in members:
         name = f"{path}: {member.name}"
-        before = count
         file = archive.extractfile(member)
         if file is None:
-            raise InputError(f"{name} is not a file")
+            raise UsageError(f"{name} is not a file")
+        found = False
         with gzip.open(file) if member.name.endswith(".gz") else file as content:
             for sentence in sentences(read_lines(content, name), member.name.removesuffix(".gz")):
-                output.write(sentence.encode() + b"\n")
-                count += 1
-        if count == before:
-            raise InputError(f"{name} is empty: no sentence in it")
-    return count
+                found = True
+                yield sentence
+        if not found:
+            raise UsageError(f"{name} is empty: no sentence in it")
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--archive", type=Path, required=True, help="tar, .tgz or .tar.gz")
-    parser.add_argument("--member", required=True, help="name in the archive; see above")
-    parser.add_argument("--languages", nargs=2, required=True, help="source and target")
-    parser.add_argument("--out", type=Path, required=True, help="files to write, without .LANGUAGE")
-    args = parser.parse_args()
+def made_of(archive: Path, member: str, checksum: str | None = None) -> dict[str, Any]:
+    """What a corpus is made with; ``checksum`` of the archive, if it is known."""
+    if checksum is None and archive.is_file():
+        checksum = checksum_of(archive)
+    return {"archive": archive.name, "member": member, "checksum": checksum}
 
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    patterns = [
-        args.member.replace("{language}", language).replace("{role}", role)
-        for language, role in zip(args.languages, ("src", "ref"), strict=True)
-    ]
+
+def sides_of(out: Path, languages: Sequence[str]) -> tuple[list[Path], Path]:
+    """The two texts that a corpus ``out`` consists of, and the record of what they are from."""
+    return [Path(f"{out}.{language}") for language in languages], Path(f"{out}.made.json")
+
+
+def write_sides(
+    out: Path, languages: Sequence[str], sides: dict[str, Iterable[str]], made: dict[str, Any]
+) -> None:
+    """Write the texts of a corpus, and that they were made with ``made``.
+
+    Args:
+        sides: the sentences of each language, by what to call them in an error.
+
+    Raises:
+        UsageError: one side is longer than the other.
+    """
+    paths, record = sides_of(out, languages)
+    counts = []
+    with writing(*paths, record) as (*files, file_of_record):
+        for file, lines in zip(files, sides.values(), strict=True):
+            counts.append(0)
+            for line in lines:
+                file.write(line.encode() + b"\n")
+                counts[-1] += 1
+        if counts[0] != counts[1]:
+            first, second = sides
+            raise UsageError(
+                f"{first} has {counts[0]} sentences but {second} has {counts[1]}: they must match "
+                "line by line"
+            )
+        file_of_record.write(json.dumps({"made_with": made}, indent=2).encode() + b"\n")
+    print(f"{out}: {counts[0]:,} sentence pairs")
+
+
+def extract(
+    archive: Path, member: str, languages: Sequence[str], out: Path, made: dict[str, Any]
+) -> None:
+    """What the command does.
+
+    Raises:
+        UsageError: the archive is damaged, or does not hold two sides that match.
+    """
+    source, target = (
+        member.replace("{language}", language).replace("{role}", role)
+        for language, role in zip(languages, ("src", "ref"), strict=True)
+    )
+    if source == target:
+        raise UsageError(f"{member} is the same for both sides: it needs {{language}} or {{role}}")
     try:
-        with (
-            tarfile.open(args.archive) as archive,
-            writing(*(Path(f"{args.out}.{language}") for language in args.languages)) as outputs,
-        ):
-            counts = [
-                extract(archive, args.archive, pattern, output)
-                for pattern, output in zip(patterns, outputs, strict=True)
-            ]
-            if counts[0] != counts[1]:
-                raise InputError(
-                    f"{args.archive}: {patterns[0]} has {counts[0]} sentences but {patterns[1]} "
-                    f"has {counts[1]}: they must match line by line"
-                )
+        with tarfile.open(archive) as opened:
+            sides = {
+                f"{archive}: {pattern}": sentences_of(opened, archive, pattern)
+                for pattern in (source, target)
+            }
+            write_sides(out, languages, sides, made)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{args.archive} is truncated or not an archive ({error}): remove it, and "
-            "fetch it again"
+        raise UsageError(
+            f"{archive} is truncated or not an archive ({error}): remove it, and fetch it again"
         ) from None
-    print(f"{args.out}: {counts[0]} sentence pairs")
+
+
+@command("rdrop corpus extract")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus extract")
+    options.add_argument(
+        "--archive", type=existing_file, required=True, help="tar, .tgz or .tar.gz"
+    )
+    options.add_argument("--member", required=True, help="name in the archive; see above")
+    add_languages(options)
+    options.add_argument(
+        "--out", type=Path, required=True, help="files to write, without .LANGUAGE"
+    )
+    args = options.parse_args(argv)
+    made = made_of(args.archive, args.member)
+    texts, record = sides_of(args.out, args.languages)
+    if not is_made(made, record, *texts):
+        extract(args.archive, args.member, args.languages, args.out, made)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

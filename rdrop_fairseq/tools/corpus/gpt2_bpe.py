@@ -1,8 +1,8 @@
 """Encode text with GPT-2's byte-pair encoding, as BART, RoBERTa and GPT-2 take it.
 
-    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
-    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR --decode INPUT OUTPUT
-    python scripts/corpus/gpt2_bpe.py --bpe-dir DIR --download
+    rdrop corpus gpt2_bpe --bpe-dir DIR [--download] --workers 4 INPUT OUTPUT [...]
+    rdrop corpus gpt2_bpe --bpe-dir DIR --decode INPUT OUTPUT
+    rdrop corpus gpt2_bpe --bpe-dir DIR --download
 
 INPUT holds one text a line; OUTPUT gets its pieces, as many lines in the same order, empty ones
 included; more INPUT OUTPUT pairs may follow. DIR holds encoder.json and vocab.bpe; --download
@@ -11,16 +11,19 @@ text again. OUTPUT is written under another name and renamed.
 """
 
 import functools
-import hashlib
 import sys
-from collections.abc import Iterable, Iterator
-from multiprocessing import Pool
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from download import fetch
-from text_files import InputError, argument_parser, command_line, writing
 from tqdm import tqdm
+
+from ...errors import UsageError
+from ..command_line import command, parser, whole
+from ..files import checksum_of, write_lines
+from ..parallel import parallel_map
+from ..text import raw_lines
+from .download import fetch
 
 if TYPE_CHECKING:
     from fairseq.data.encoders.gpt2_bpe import GPT2BPE
@@ -32,27 +35,28 @@ SHA256 = {
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
-CHUNK = 256  # lines that a process takes at a time
 
 
 def find_bpe(folder: Path, published: bool = False) -> tuple[Path, Path]:
     """encoder.json and vocab.bpe in ``folder``.
 
-    Exits with one sentence if one is missing. Files other than GPT-2's published ones are
-    for models trained from scratch: they are refused if ``published``, else a note on stderr
+    Files other than GPT-2's published ones are for models trained from scratch: a note on stderr
     says so.
+
+    Raises:
+        UsageError: one is missing, or is not GPT-2's and ``published``.
     """
     paths = folder / "encoder.json", folder / "vocab.bpe"
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        sys.exit(
-            f"gpt2_bpe: {folder} lacks {' and '.join(missing)}: "
-            f"give --download, or put there those of {PUBLISHED_AT}/"
+        raise UsageError(
+            f"{folder} lacks {' and '.join(missing)}: give --download, or put there those of "
+            f"{PUBLISHED_AT}/"
         )
-    other = [path for path in paths if _sha256(path.read_bytes()) != SHA256[path.name]]
+    other = [path for path in paths if checksum_of(path) != f"sha256:{SHA256[path.name]}"]
     if other and published:
-        sys.exit(
-            f"gpt2_bpe: {other[0]} is not GPT-2's published one (its SHA-256 differs), which "
+        raise UsageError(
+            f"{other[0]} is not GPT-2's published one (its SHA-256 differs), which "
             "published weights need: remove it and give --download"
         )
     if other:
@@ -64,19 +68,15 @@ def download_bpe(folder: Path, url: str = PUBLISHED_AT) -> None:
     """Fetch what ``folder`` lacks of GPT-2's two files, their SHA-256 checked.
 
     Raises:
-        InputError: that fails.
+        UsageError: that fails.
     """
     for name, expected in SHA256.items():
         if (folder / name).is_file():
             continue
         try:
             fetch(f"{url}/{name}", f"sha256:{expected}", folder / name)
-        except InputError as error:
-            raise InputError(f"{error}; or put GPT-2's {name} into {folder}") from None
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        except UsageError as error:
+            raise UsageError(f"{error}; or put GPT-2's {name} into {folder}") from None
 
 
 @functools.cache  # one a process
@@ -88,10 +88,10 @@ def _encoder(encoder_json: Path, vocab_bpe: Path) -> "GPT2BPE":
     try:
         return GPT2BPE(config)
     except (ValueError, OSError) as error:
-        sys.exit(
-            f"gpt2_bpe: cannot read {encoder_json} or {vocab_bpe} ({error}): remove the broken "
-            "one and give --download"
-        )
+        raise UsageError(
+            f"cannot read {encoder_json} or {vocab_bpe} ({error}): remove the broken one and give "
+            "--download"
+        ) from None
 
 
 def encode(line: str, paths: tuple[Path, Path]) -> str:
@@ -110,64 +110,44 @@ def decode(pieces: str, paths: tuple[Path, Path]) -> str:
     return " ".join(bpe.decode([n for n in numbers if n in bpe.decoder]).split())
 
 
-def convert(lines: Iterable[str], function: functools.partial, workers: int) -> Iterator[str]:
-    """``function`` of each line, in order, by ``workers`` processes."""
-    if workers == 1:
-        yield from map(function, lines)
-        return
-    with Pool(workers) as pool:
-        yield from pool.imap(function, lines, chunksize=CHUNK)
-
-
 def convert_file(source: Path, output: Path, function: functools.partial, workers: int) -> None:
-    """Write ``function`` of each line of ``source`` to ``output``."""
-    # newline: only \n ends a line, not a stray carriage return
-    with (
-        source.open(encoding="utf-8", newline="\n") as lines,
-        writing(output) as (converted,),
-        tqdm(desc=source.name, unit=" lines", disable=None) as bar,
-    ):
-        try:
-            for line in convert(lines, function, workers):
-                converted.write(f"{line}\n".encode())
-                bar.update()
-        except UnicodeDecodeError:
-            sys.exit(f"gpt2_bpe: {source} is not UTF-8 at line {bar.n + 1} or later")
+    """Write ``function`` of each line of ``source`` to ``output``, by ``workers`` processes."""
+    lines = parallel_map(function, raw_lines(source), workers)
+    write_lines(output, tqdm(lines, desc=source.name, unit=" lines", disable=None))
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument(
+@command("rdrop corpus gpt2_bpe")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus gpt2_bpe")
+    options.add_argument(
         "files", type=Path, nargs="*", help="INPUT OUTPUT pairs: text, one a line, UTF-8; pieces"
     )
-    parser.add_argument(
+    options.add_argument(
         "--bpe-dir", type=Path, required=True, help="folder of encoder.json and vocab.bpe"
     )
-    parser.add_argument(
+    options.add_argument(
         "--download", action="store_true", help="fetch GPT-2's files where the folder lacks them"
     )
-    parser.add_argument(
+    options.add_argument(
         "--published",
         action="store_true",
         help="refuse another BPE than GPT-2's: for use with BART's or RoBERTa's published weights",
     )
-    parser.add_argument(
+    options.add_argument(
         "--url", default=PUBLISHED_AT, help="where --download finds them; default: %(default)s"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
-    parser.add_argument("--decode", action="store_true", help="from pieces to text")
-    args = parser.parse_args()
+    options.add_argument("--workers", type=whole(1), default=1, help="processes; default: 1")
+    options.add_argument("--decode", action="store_true", help="from pieces to text")
+    args = options.parse_args(argv)
 
-    if args.workers < 1:
-        parser.error(f"--workers must be at least 1, got {args.workers}")
     if len(args.files) % 2 or not (args.files or args.download):
-        parser.error(f"expected INPUT OUTPUT pairs, got {len(args.files)} files")
+        options.error(f"expected INPUT OUTPUT pairs, got {len(args.files)} files")
     pairs = list(zip(args.files[::2], args.files[1::2], strict=True))
     for source, output in pairs:
         if not source.is_file():
-            sys.exit(f"gpt2_bpe: no such file: {source}")
-        if not output.absolute().parent.is_dir():
-            sys.exit(f"gpt2_bpe: no such folder to write to: {output.absolute().parent}")
+            raise UsageError(f"no such file: {source}")
+        if source == output:
+            raise UsageError(f"{source} is to be read, and cannot be written: give another name")
     if args.download:
         download_bpe(args.bpe_dir, args.url)
     paths = find_bpe(args.bpe_dir, args.published)
@@ -178,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

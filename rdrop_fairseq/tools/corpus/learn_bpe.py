@@ -1,31 +1,40 @@
 """Learn a byte-pair encoding of GPT-2's form, for a model that is trained from scratch.
 
-    python scripts/corpus/learn_bpe.py --size 4000 --out DIR TEXT...
+    rdrop corpus learn_bpe --size 4000 --out DIR TEXT...
 
-DIR gets encoder.json and vocab.bpe, as scripts/corpus/gpt2_bpe.py takes them. It is complete if it
-exists: it is written under another name and renamed.
+DIR gets encoder.json and vocab.bpe, as rdrop corpus gpt2_bpe takes them, unless they are there and
+were made with the same.
 """
 
 import os
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 
-from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
 from tokenizers import ByteLevelBPETokenizer
 
+from ..command_line import command, existing_file, parser, whole
+from ..made import RECORD, is_made, made_with, making_folder
+from ..text import raw_lines
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("text", type=existing_file, nargs="+", help="files to learn from, UTF-8")
-    parser.add_argument(
-        "--size", type=int, required=True, help="number of pieces, 256 bytes included"
+
+@command("rdrop corpus learn_bpe")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus learn_bpe")
+    options.add_argument("text", type=existing_file, nargs="+", help="files to learn from, UTF-8")
+    options.add_argument(
+        "--size", type=whole(256), required=True, help="number of pieces, 256 bytes included"
     )
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = options.parse_args(argv)
 
-    if args.size < 256:
-        parser.error(f"--size must be at least 256, one piece for each byte, got {args.size}")
+    made = made_with(args, args.text)
+    if is_made(made, args.out / RECORD, args.out):
+        return
     tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train([str(path) for path in args.text], vocab_size=args.size, show_progress=False)
-    with writing_folder(args.out) as unfinished:
+    lines = chain.from_iterable(map(raw_lines, args.text))
+    tokenizer.train_from_iterator(lines, vocab_size=args.size, show_progress=False)
+    with making_folder(args.out, made) as unfinished:
         try:
             vocabulary, merges = tokenizer.save_model(str(unfinished))
         except Exception as error:  # the library has no class for what the system refuses
@@ -35,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

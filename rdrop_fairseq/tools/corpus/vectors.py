@@ -1,6 +1,6 @@
 """Vectors of the words, or pieces, of two languages in one space, learnt from a parallel corpus.
 
-    python scripts/corpus/bilingual_vectors.py --text pieces/train.pieces --languages es en \\
+    rdrop corpus vectors --text pieces/train.pieces --languages es en \\
         --dim 128 --out OUT
 
 Words that stand in the same sentence pairs get vectors of the same direction: so a word and its
@@ -8,35 +8,32 @@ translation. That is latent semantic analysis across languages (Dumais et al. 19
 singular value decomposition of the matrix that says which word stands in which pair, scaled as
 correspondence analysis does. It takes seconds, and saves a small translation model the updates
 in which it would learn which word is which. OUT gets {es,en}.vec, for fairseq-train's
---encoder-embed-path and --decoder-embed-path. It is complete if it exists: it is written under
-another name and renamed.
+--encoder-embed-path and --decoder-embed-path, unless they are there and were made with the same.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer
-from text_files import (
-    InputError,
-    argument_parser,
-    command_line,
-    new_folder,
-    whole_lines,
-    write_lines,
-    writing_folder,
-)
+
+from ...errors import UsageError
+from ..command_line import add_languages, command, parser, whole
+from ..files import write_lines
+from ..made import RECORD, is_made, made_with, making_folder
+from ..text import read_pairs
 
 
-def vectors(sides: list[list[str]], dim: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def vectors(sides: Sequence[Sequence[str]], dim: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The words of each side and their vectors: float [words, dim], of length 1.
 
     Args:
         sides: sentences of each language, words apart by spaces; line i of all is one pair.
 
     Raises:
-        InputError: there are too few words or sentences for ``dim`` dimensions.
+        UsageError: there are too few words or sentences for ``dim`` dimensions.
     """
     words, counts = [], []
     for lines in sides:
@@ -45,7 +42,7 @@ def vectors(sides: list[list[str]], dim: int) -> list[tuple[np.ndarray, np.ndarr
         words.append(counter.get_feature_names_out())
     matrix = scipy.sparse.vstack(counts, format="csr")
     if dim >= min(matrix.shape):
-        raise InputError(
+        raise UsageError(
             f"{matrix.shape[0]} words in {matrix.shape[1]} pairs are too few for --dim {dim}"
         )
     pairs_of_word, words_of_pair = (np.asarray(matrix.sum(axis)).ravel() for axis in (1, 0))
@@ -62,30 +59,26 @@ def vectors(sides: list[list[str]], dim: int) -> list[tuple[np.ndarray, np.ndarr
     return list(zip(words, np.split(found, [len(words[0])]), strict=True))
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--text", type=Path, required=True, help="files' name without .LANGUAGE")
-    parser.add_argument("--languages", nargs=2, required=True, help="source and target")
-    parser.add_argument("--dim", type=int, required=True, help="length of a vector")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
-    if args.dim < 1:
-        parser.error(f"--dim must be at least 1, got {args.dim}")
+@command("rdrop corpus vectors")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus vectors")
+    options.add_argument("--text", type=Path, required=True, help="files' name without .LANGUAGE")
+    add_languages(options)
+    options.add_argument("--dim", type=whole(1), required=True, help="length of a vector")
+    options.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = options.parse_args(argv)
 
-    paths = [args.text.with_name(f"{args.text.name}.{language}") for language in args.languages]
-    sides = [whole_lines(path, "text") for path in paths]
-    if len(sides[0]) != len(sides[1]):
-        raise InputError(
-            f"{paths[0]} has {len(sides[0])} lines, {paths[1]} has {len(sides[1])}: "
-            "line for line, they must translate each other"
-        )
-    with writing_folder(args.out) as unfinished:
-        found = zip(args.languages, vectors(sides, args.dim), strict=True)
-        for language, (words, rows) in found:
+    paths = [Path(f"{args.text}.{language}") for language in args.languages]
+    made = made_with(args, paths)
+    if is_made(made, args.out / RECORD, args.out):
+        return
+    found = vectors(list(zip(*read_pairs(paths), strict=True)), args.dim)
+    with making_folder(args.out, made) as unfinished:
+        for language, (words, rows) in zip(args.languages, found, strict=True):
             numbers = (" ".join(f"{number:.4f}" for number in row) for row in rows)
             lines = map(" ".join, zip(words, numbers, strict=True))
             write_lines(unfinished / f"{language}.vec", [f"{len(words)} {args.dim}", *lines])
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -1,19 +1,22 @@
 """Write down what data a training saw: checksum, lines and tokens of every file, as JSON.
 
-    python scripts/recipe/manifest.py --out manifest.json --note pair=en-de --note bpe=moses FILE...
+    rdrop corpus manifest --out manifest.json --note pair=en-de --note bpe=moses FILE...
 
 Two people whose manifests agree trained on the same data. Files below the manifest are named
 relative to it, others by their name alone. Lines and tokens (what stands between spaces) are
-counted in text, not in archives and binaries.
+counted in text, not in archives and binaries. A manifest that is younger than all the files, and
+names them and the notes, stays.
 """
 
 import hashlib
-import sys
+import json
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "corpus"))
-from text_files import InputError, argument_parser, command_line, setting, write_json
+from ..command_line import command, existing_file, parser, setting
+from ..files import write_json
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = (
@@ -51,11 +54,26 @@ def name_of(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("files", type=Path, nargs="+", help="files to describe")
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument(
+def is_current(manifest: Path, settings: dict[str, str], files: dict[str, Path]) -> bool:
+    """Whether a manifest is of these files as they are, and of these settings."""
+    try:
+        content: dict[str, Any] = json.loads(manifest.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    written = manifest.stat().st_mtime_ns
+    return (
+        content.get("settings") == settings
+        and content.get("files", {}).keys() == files.keys()
+        and all(path.stat().st_mtime_ns < written for path in files.values())
+    )
+
+
+@command("rdrop corpus manifest")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "rdrop corpus manifest")
+    options.add_argument("files", type=existing_file, nargs="+", help="files to describe")
+    options.add_argument("--out", type=Path, required=True, help="file to write")
+    options.add_argument(
         "--note",
         type=setting,
         action="append",
@@ -63,17 +81,22 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="a setting to record",
     )
-    args = parser.parse_args()
-    for path in args.files:
-        if not path.is_file():
-            raise InputError(f"no such file: {path}")
+    args = options.parse_args(argv)
+    settings = dict(args.note)
+    files: dict[str, Path] = {}
+    for path in sorted(args.files):
+        name = name_of(path, args.out.parent)
+        files[str(path) if name in files else name] = path
+    if is_current(args.out, settings, files):
+        print(f"{args.out}: done already")
+        return
     manifest = {
-        "settings": dict(args.note),
+        "settings": settings,
         "packages": {package: version_of(package) for package in PACKAGES},
-        "files": {name_of(path, args.out.parent): describe(path) for path in sorted(args.files)},
+        "files": {name: describe(path) for name, path in files.items()},
     }
     write_json(args.out, manifest)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()
