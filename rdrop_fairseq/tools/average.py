@@ -1,31 +1,30 @@
 """Average the parameters of fairseq checkpoints, in float64.
 
-    python scripts/average_checkpoints.py --output avg.pt a.pt b.pt c.pt
-    python scripts/average_checkpoints.py --output avg.pt --last 10 checkpoints/
+    rdrop average --output avg.pt a.pt b.pt c.pt
+    rdrop average --output avg.pt --last 10 checkpoints/
 
 The average has everything else (configuration, dictionary sizes) from the last one, but
 no optimizer state: it is for generation and fine-tuning, not to resume from.
 """
 
 import re
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from fairseq import checkpoint_utils
-from omegaconf import OmegaConf
+from ..errors import UsageError
+from .command_line import command, output_file, parser, whole
+from .files import writing
 
-import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
-
-sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import InputError, argument_parser, command_line, writing
+if TYPE_CHECKING:
+    import torch
 
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
     """The last ``count`` checkpoints by epoch or, if there are fewer, by update.
 
     Raises:
-        InputError: there are fewer of those, too.
+        UsageError: there are fewer of those, too.
     """
     most = 0
     for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
@@ -37,7 +36,7 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
         if len(found) >= count:
             return [found[number] for number in sorted(found)[-count:]]
         most = max(most, len(found))
-    raise InputError(
+    raise UsageError(
         f"{folder} holds {most} checkpoints by epoch (checkpointN.pt) or by update "
         f"(checkpoint_E_N.pt), fewer than {count}: ask for fewer or for a single checkpoint, or "
         "train on (without --no-epoch-checkpoints, or with --save-interval-updates and "
@@ -52,8 +51,11 @@ def average(paths: list[Path]) -> dict:
     which share their memory in it, do so in the average: they are written once.
 
     Raises:
-        InputError: the checkpoints' parameters differ in name or shape.
+        UsageError: the checkpoints' parameters differ in name or shape.
     """
+    from fairseq import checkpoint_utils
+    from omegaconf import OmegaConf
+
     total: dict[str, torch.Tensor] = {}
     for path in paths:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
@@ -65,7 +67,7 @@ def average(paths: list[Path]) -> dict:
             continue
         for name in sorted(shapes.keys() | first_shapes.keys()):
             if shapes.get(name) != first_shapes.get(name):
-                raise InputError(
+                raise UsageError(
                     f"{name} is {first_shapes.get(name, 'missing')} in "
                     f"{paths[0]} but {shapes.get(name, 'missing')} in {path}: "
                     "average checkpoints of one training only"
@@ -82,36 +84,38 @@ def average(paths: list[Path]) -> dict:
     return {**state, "cfg": cfg, "last_optimizer_state": None}
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("inputs", type=Path, nargs="+", help="checkpoints, or a folder with --last")
-    parser.add_argument("--output", type=Path, required=True, help="where to write the average")
-    parser.add_argument("--last", type=int, metavar="N", help="average the folder's last N")
-    args = parser.parse_args()
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    import torch
+
+    try:
+        with writing(path) as (file,):
+            torch.save(state, file)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise UsageError(f"cannot write {path}: is the disk full? ({error})") from None
+
+
+@command("rdrop average")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "rdrop average")
+    cli.add_argument("inputs", type=Path, nargs="+", help="checkpoints, or a folder with --last")
+    cli.add_argument("--output", type=output_file, required=True, help="where to write the average")
+    cli.add_argument("--last", type=whole(1), metavar="N", help="average the folder's last N")
+    args = cli.parse_args(argv)
 
     paths = args.inputs
     if args.last is not None:
-        if args.last < 1:
-            parser.error(f"--last must be at least 1, got {args.last}")
         if len(paths) != 1 or not paths[0].is_dir():
-            parser.error(f"--last takes one folder, got {' '.join(map(str, paths))}")
+            cli.error(f"--last takes one folder, got {' '.join(map(str, paths))}")
         paths = last_checkpoints(paths[0], args.last)
     for path in paths:
         if path.is_dir():
-            parser.error(f"{path} is a folder: give --last N to average its last N checkpoints")
+            cli.error(f"{path} is a folder: give --last N to average its last N checkpoints")
         if not path.is_file():
-            parser.error(f"no such checkpoint: {path}")
-    if not args.output.parent.is_dir():
-        parser.error(f"no such folder to write to: {args.output.parent}")
-
-    state = average(paths)
-    try:
-        with writing(args.output) as (file,):
-            torch.save(state, file)
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise InputError(f"cannot write {args.output}: is the disk full? ({error})") from None
+            cli.error(f"no such checkpoint: {path}")
+    save(average(paths), args.output)
     print(f"average of {len(paths)} in {args.output}: {' '.join(path.name for path in paths)}")
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -4,7 +4,8 @@ import argparse
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,31 @@ def command(name: str) -> Callable[[Main], Main]:
             except UsageError as error:
                 raise UsageError(f"{name}: {error}") from error
             except OSError as error:
-                where = f"{error.filename}: " if error.filename else ""
+                path = error.filename2 or error.filename  # of a renaming, what it was to be
+                where = f"{path}: " if path else ""
                 reason = f"{where}{error.strerror or error}; nothing was left half-written"
                 raise UsageError(f"{name}: {reason}") from error
+            except ModuleNotFoundError as error:
+                raise UsageError(
+                    f"{name}: needs the Python package {error.name}: install it, or all that the "
+                    "tools need: pip install '.[recipes]' in the checkout of rdrop-fairseq"
+                ) from error
             except KeyboardInterrupt:
                 sys.exit(130)
 
         return run
 
     return decorate
+
+
+@contextmanager
+def explained(message: str) -> Iterator[None]:
+    """Any error becomes a UsageError with this message, and what it said itself in brackets."""
+    try:
+        yield
+    except Exception as error:  # fairseq's models and tasks may ask for anything
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"{message} [{type(error).__name__}: {reason}]") from error
 
 
 def parser(doc: str | None, name: str, usage: str | None = None) -> argparse.ArgumentParser:
@@ -58,6 +75,24 @@ def existing_folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"no such folder: {text}")
     return Path(text)
+
+
+def output_file(text: str) -> Path:
+    """The type of an argument that names a file to write."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder to write to: {path.parent}")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: name a file to write")
+    return path
+
+
+def output_png(text: str) -> Path:
+    """The type of an argument that names a picture to write."""
+    path = output_file(text)
+    if path.suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"a PNG is written: name it {path.stem}.png, got {text}")
+    return path
 
 
 def new_folder(text: str) -> Path:

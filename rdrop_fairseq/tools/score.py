@@ -1,7 +1,7 @@
 """Score translations with sacrebleu: BLEU, chrF2 and TER with their signatures.
 
-    python scripts/score.py --hypothesis HYP --reference REF --json scores.json
-    python scripts/score.py --hypothesis HYP --reference REF --baseline OTHER_HYP
+    rdrop score --hypothesis HYP --reference REF --json scores.json
+    rdrop score --hypothesis HYP --reference REF --baseline OTHER_HYP
 
 All files hold one detokenised sentence a line. With --baseline, sacrebleu's paired
 bootstrap says whether the difference between the two could be chance.
@@ -15,25 +15,22 @@ compound-split BLEU, of words with a hyphen taken apart, as those papers do that
 al. (2017). They compare with their like only, not with BLEU as sacrebleu computes it.
 """
 
+import argparse
 import json
 import re
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
-sys.path.insert(0, str(Path(__file__).parent / "corpus"))
-from text_files import (
-    InputError,
-    argument_parser,
-    command_line,
-    setting,
-    texts_to_score,
-    write_json,
-)
+from ..errors import UsageError
+from .command_line import command, moses_language, output_file, parser, setting
+from .files import write_json
+from .text import whole_lines
 
 SIDES = ("hypothesis", "reference")
+Sides = tuple[list[str], ...]  #: their lines
 
 
 def score(
@@ -63,11 +60,15 @@ def split_compounds(tokens: str) -> str:
     return re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", tokens)
 
 
-def moses_tokens(lines: list[str], language: str) -> list[str]:
-    """The lines as sacremoses tokenises them, without escapes."""
+def moses_tokens(lines: list[str], language: str, lowercase: bool) -> list[str]:
+    """The lines as sacremoses tokenises them, without escapes.
+
+    ``lowercase``: before, since case tells which periods and apostrophes are tokens.
+    """
     import sacremoses  # of the extra "recipes"
 
     tokenise = sacremoses.MosesTokenizer(language).tokenize
+    lines = [line.lower() for line in lines] if lowercase else lines
     return [tokenise(line, return_str=True, escape=False) for line in lines]
 
 
@@ -97,8 +98,8 @@ def compare(
 ) -> dict:
     """sacrebleu's paired bootstrap of a hypothesis against a baseline.
 
-    Returns: for BLEU and chrF2 the two scores, their difference, the p-value and the
-        signature, which names the number of resamplings and the seed.
+    Returns: for BLEU and chrF2 the two scores, their difference, the p-value, whether the two
+        texts are identical, and the signature, which names the number of resamplings and the seed.
     """
     systems = [("baseline", baseline), ("hypothesis", hypothesis)]
     metrics = {
@@ -109,54 +110,151 @@ def compare(
     comparison = {}
     for name in metrics:
         before, after = results[name]
+        difference = after.score - before.score
         comparison[name] = {
             "baseline": before.score,
             "hypothesis": after.score,
-            "difference": after.score - before.score,
-            "p_value": after.p_value,
+            "difference": difference,
+            # sacrebleu counts what is strictly greater than the difference: of two equal systems,
+            # or two of BLEU 0, no resampling is, and p would be the lowest there is
+            "p_value": after.p_value if difference else 1.0,
+            "identical": hypothesis == baseline,
             "signature": str(signatures[name]),
         }
     return comparison
 
 
-def other_settings(settings: dict[str, str], baseline: Path) -> list[str]:
-    """In what a baseline was made otherwise, by the scores.json beside it, if there is one."""
+def report(
+    sides: Sides,
+    *,
+    language: str = "",
+    lowercase: bool = False,
+    tokens: Sides | None = None,
+    tokenised: str | None = None,
+    perfect: list[str] | None = None,
+    baseline: list[str] | None = None,
+) -> dict:
+    """All scores that are asked for; arguments as those of the command line."""
+    case = {"lowercase": lowercase}
+    found: dict = score(*sides, language, **case)
+    if perfect is not None:
+        of_perfect = score(perfect, sides[1], language, **case)
+        found["perfect"] = {name: values["score"] for name, values in of_perfect.items()}
+    if tokens or tokenised:
+        hypothesis, reference = tokens or sides
+        if tokenised:
+            hypothesis = moses_tokens(hypothesis, tokenised, lowercase)
+            reference = moses_tokens(reference, tokenised, lowercase)
+        found |= tokenised_bleu(hypothesis, reference, lowercase)
+    if baseline is not None:
+        found["paired_bootstrap"] = compare(sides[0], baseline, sides[1], language, **case)
+    return found
+
+
+def lines_of(found: dict) -> Iterator[str]:
+    """What is printed of a `report`."""
+    yield " ".join(f"{name} {found[name]['score']:.2f}" for name in ("BLEU", "chrF2", "TER"))
+    for name in ("BLEU", "chrF2", "TER"):
+        yield f"  {name}|{found[name]['signature']}"
+    perfect = found.get("perfect", {})
+    best = [f"{name} {perfect[name]:.2f}" for name in ("BLEU", "chrF2") if name in perfect]
+    if any(not score.endswith(" 100.00") for score in best):
+        yield (
+            f"  a perfect translation would have {' and '.join(best)}: its text lost the rest "
+            "before training"
+        )
+    for name in ("tokenised BLEU", "tokenised compound-split BLEU"):
+        if name in found:
+            yield f"{name} {found[name]['score']:.2f} (not sacreBLEU)"
+            yield f"  {name}|{found[name]['signature']}"
+    for name, values in found.get("paired_bootstrap", {}).items():
+        difference = "identical" if values["identical"] else f"{values['difference']:+.2f}"
+        yield (
+            f"paired bootstrap: {name} {values['baseline']:.2f} -> {values['hypothesis']:.2f} "
+            f"({difference}), p = {values['p_value']:.4f}"
+        )
+        yield f"  {name}|{values['signature']}"
+
+
+def texts_to_score(paths: dict[str, Path | None]) -> dict[str, list[str]]:
+    """The lines of "reference", "hypothesis" and others that are given.
+
+    Raises:
+        UsageError: as `whole_lines`; or the reference is empty, or another has not as many lines.
+    """
+    texts = {what: whole_lines(path, what) for what, path in paths.items() if path is not None}
+    expected = len(texts["reference"])
+    if not expected:
+        raise UsageError(f"the reference file {paths['reference']} is empty: nothing to score")
+    for what, lines in texts.items():
+        if len(lines) != expected:
+            raise UsageError(
+                f"{paths['reference']} has {expected} lines but the {what} {paths[what]} has "
+                f"{len(lines)}: they must match line by line"
+            )
+    return texts
+
+
+def other_settings(settings: dict[str, str], baseline: Path | None) -> list[str]:
+    """A note if a baseline was made otherwise, by the scores.json beside it, if there is one."""
+    if baseline is None:
+        return []
     try:
         theirs = json.loads((baseline.parent / "scores.json").read_text())["settings"]
     except (FileNotFoundError, KeyError, ValueError):
         return []
-    return [
+    others = [
         f"{name} {theirs[name]!r}, here {value!r}"
         for name, value in settings.items()
         if name in theirs and theirs[name] != value
     ]
+    return [f"note: the baseline was made with {'; '.join(others)}"] if others else []
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--hypothesis", type=Path, required=True, help="translations to score")
-    parser.add_argument("--reference", type=Path, required=True, help="reference translations")
-    parser.add_argument("--baseline", type=Path, help="another system's, for a paired bootstrap")
-    parser.add_argument(
-        "--language", default="", help="of the text, where it changes how sacrebleu tokenises: zh"
+def sacrebleu_language(text: str) -> str:
+    """The type of --language."""
+    if text not in ("zh", "ja", "ko"):
+        raise argparse.ArgumentTypeError(
+            f"must be zh, ja or ko, which sacrebleu tokenises in another way, got {text}: leave it "
+            "out for other languages"
+        )
+    try:
+        BLEU(trg_lang=text)
+    except RuntimeError as error:  # a package is missing
+        raise argparse.ArgumentTypeError(" ".join(str(error).split())) from None
+    return text
+
+
+def add_scoring(cli: argparse.ArgumentParser) -> None:
+    """The options that `rdrop evaluate` has, too."""
+    add = cli.add_argument
+    add("--baseline", type=Path, help="another system's, for a paired bootstrap")
+    add("--language", type=sacrebleu_language, default="", help="of the text, if zh, ja or ko")
+    add("--lowercase", action="store_true", help="ignore case in BLEU and chrF2")
+    add(
+        "--tokenised",
+        type=moses_language,
+        metavar="LANGUAGE",
+        help="add BLEU on Moses tokens of this language, plain and compound-split",
     )
-    parser.add_argument("--lowercase", action="store_true", help="ignore case in BLEU and chrF2")
-    parser.add_argument(
+
+
+@command("rdrop score")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "rdrop score")
+    add = cli.add_argument
+    add("--hypothesis", type=Path, required=True, help="translations to score")
+    add("--reference", type=Path, required=True, help="reference translations")
+    add_scoring(cli)
+    add(
         "--tokens",
         type=Path,
         nargs=2,
         metavar=("HYP", "REF"),
-        help="add BLEU on tokens, plain and compound-split, of these two files",
+        help="add BLEU on tokens of these two files; with --tokenised on Moses tokens of them",
     )
-    parser.add_argument(
-        "--tokenised",
-        metavar="LANGUAGE",
-        help="the same on Moses tokens of this language; without --tokens, of the texts above",
-    )
-    parser.add_argument(
-        "--perfect", type=Path, help="the best that the system could write: what would it score?"
-    )
-    parser.add_argument(
+    add("--perfect", type=Path, help="the best that the system could write: what would it score?")
+    add(
         "--setting",
         type=setting,
         action="append",
@@ -164,53 +262,31 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="how the hypothesis was made: kept in the json, compared with the baseline's",
     )
-    parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
-    args = parser.parse_args()
+    add("--json", type=output_file, help="where to write the scores; default: nowhere")
+    args = cli.parse_args(argv)
 
-    if args.json and not args.json.parent.is_dir():
-        raise InputError(f"no such folder to write {args.json.name} to: {args.json.parent}")
-    paths = {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
-    paths["perfect"] = args.perfect
+    names = ("reference", "hypothesis", "baseline", "perfect")
+    paths = {name: getattr(args, name) for name in names}
     if args.tokens:
         paths |= {f"{side} of tokens": path for side, path in zip(SIDES, args.tokens, strict=True)}
     texts = texts_to_score(paths)
-    case = {"lowercase": args.lowercase}
-    report: dict = score(texts["hypothesis"], texts["reference"], args.language, **case)
-    print(" ".join(f"{name} {values['score']:.2f}" for name, values in report.items()))
-    for name, values in report.items():
-        print(f"  {name}|{values['signature']}")
-    if args.perfect:
-        perfect = score(texts["perfect"], texts["reference"], args.language, **case)
-        report["perfect"] = {name: values["score"] for name, values in perfect.items()}
-        if any(f"{report['perfect'][name]:.2f}" != "100.00" for name in ("BLEU", "chrF2")):
-            best = " and ".join(f"{n} {report['perfect'][n]:.2f}" for n in ("BLEU", "chrF2"))
-            print(
-                f"  a perfect translation would have {best}: its text lost the rest before training"
-            )
-    if args.tokens or args.tokenised:
-        sides = [texts[f"{side} of tokens" if args.tokens else side] for side in SIDES]
-        if args.tokenised:
-            sides = [moses_tokens(lines, args.tokenised) for lines in sides]
-        for name, values in tokenised_bleu(*sides, args.lowercase).items():
-            report[name] = values
-            print(f"{name} {values['score']:.2f} (not sacreBLEU)\n  {name}|{values['signature']}")
+    tokens = tuple(texts[f"{side} of tokens"] for side in SIDES) if args.tokens else None
+    found = report(
+        (texts["hypothesis"], texts["reference"]),
+        language=args.language,
+        lowercase=args.lowercase,
+        tokens=tokens,
+        tokenised=args.tokenised,
+        perfect=texts.get("perfect"),
+        baseline=texts.get("baseline"),
+    )
     settings = dict(args.setting)
     if settings:
-        report["settings"] = settings
-    if "baseline" in texts:
-        if differences := other_settings(settings, args.baseline):
-            print(f"note: the baseline was made with {'; '.join(differences)}")
-        sides = (texts[name] for name in ("hypothesis", "baseline", "reference"))
-        report["paired_bootstrap"] = compare(*sides, language=args.language, **case)
-        for name, values in report["paired_bootstrap"].items():
-            print(
-                f"paired bootstrap: {name} {values['baseline']:.2f} -> {values['hypothesis']:.2f} "
-                f"({values['difference']:+.2f}), p = {values['p_value']:.4f}"
-            )
-            print(f"  {name}|{values['signature']}")
+        found["settings"] = settings
+    print(*lines_of(found), *other_settings(settings, args.baseline), sep="\n")
     if args.json:
-        write_json(args.json, report)
+        write_json(args.json, found)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()
