@@ -19,6 +19,15 @@ die() {
 # no_flags: nothing is passed on
 no_flags() { ((!${#flags[@]})) || die "unknown argument ${flags[0]}; see --help"; }
 
+# start COMMAND...: with --dry-run it is only printed
+start() {
+  if ((${#dry[@]})); then
+    rdrop run --dry-run --folder . -- "$@"
+  else
+    "$@"
+  fi
+}
+
 # require_choice NAME VALUE...: the variable NAME has one of the values
 require_choice() {
   local name=$1 value expected

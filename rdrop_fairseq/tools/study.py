@@ -7,9 +7,10 @@ Skips what is done, goes on with what was stopped, and writes the tables of rdro
 read by Python's configparser: NAME = value, and ${NAME} for another value.
 
     [study]                               what all settings have
-    prepare = bash "${here}/prepare.sh"   once, at first; ${here} is the folder of FILE
-    train = bash "${here}/train.sh"       gets RUN (SETTING.SEED), SEED and the variables
-    score = bash "${here}/evaluate.sh"    the same, after it; each line is a command
+    train = bash "${here}/train.sh"       a command; ${here} is the folder of FILE. It gets RUN
+                                          (SETTING.SEED), SEED and the variables
+    prepare = bash "${here}/prepare.sh"   commands, a line each, once before all
+    score = bash "${here}/evaluate.sh"    the same after each training
     curve = bash "${here}/evaluate.sh"    the same for each of the points, an update, as UNTIL
     points = 1000 2000
     runs = ${OUT}                         where train makes the folder RUN, which has a run.json
@@ -139,9 +140,10 @@ class Study:
     def __init__(self, path: Path, dry: bool) -> None:
         file = read(path)
         own, self.dry = file["study"], dry
+        self.train = shlex.split(own.get("train", ""))
         self.commands = {
             name: [shlex.split(line) for line in own.get(name, "").splitlines() if line]
-            for name in ("prepare", "train", "score", "curve")
+            for name in ("prepare", "score", "curve")
         }
         self.variables, self.folder = variables_of(own), Path(own.get("runs", "."))
         self.runs: list[Run] = []
@@ -154,8 +156,8 @@ class Study:
         for place, run in enumerate(self.runs):
             if missing := run.needs() - {before.name for before in self.runs[:place]}:
                 raise UsageError(f"{path}: {run.name} needs {min(missing)} earlier in order")
-        if len(self.commands["train"]) != 1:
-            raise UsageError(f"{path}: train in [study] must be one command; see --help")
+        if not (self.train and self.runs):
+            raise UsageError(f"{path} must have train in [study], and settings; see --help")
 
     def pairs(self) -> list[tuple[str, str]]:
         """What is compared: a setting, and another."""
@@ -173,8 +175,7 @@ class Study:
             variables["UPDATES"] = self.updates_in_time(run)
         if "from" in run.setting:
             self.go_on(run)
-        (train,) = self.commands["train"]
-        self.call([*train, *shlex.split(run.setting.get("flags", ""))], variables, run.name)
+        self.call([*self.train, *shlex.split(run.setting.get("flags", ""))], variables, run.name)
         for words in self.commands["score"]:
             self.call_once(words, variables, run.name)
         for point in run.setting.get("points", "").split():
