@@ -126,7 +126,7 @@ def check(section: SectionProxy) -> None:
     for name, value in section.items():
         if name not in KNOWN.split() and not name.isupper():
             raise UsageError(f"[{section.name}] has {name}: expected one of {KNOWN}, or capitals")
-        if name in ("seeds", "points") and not "".join(value.split()).isdecimal():
+        if name in ("seeds", "points") and not all(map(str.isdecimal, value.split())):
             raise UsageError(f"{name} of [{section.name}] must be whole numbers, got '{value}'")
 
 
