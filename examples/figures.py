@@ -5,14 +5,14 @@
 
 | picture | from | made by |
 | --- | --- | --- |
-| low_resource/rdrop.png | low_resource/curves.tsv | low_resource/curves.sh |
-| low_resource/time.png | low_resource/{results,once}.tsv, cnn_dm/results.tsv | study.sh of both |
-| ../rdrop_fairseq/loss/cost.png | ../rdrop_fairseq/loss/cost.tsv | scripts/benchmark.py |
+| low_resource/rdrop.png | low_resource/curves.tsv | rdrop study, of version 0.1 |
+| low_resource/time.png | low_resource/{results,once}.tsv, cnn_dm/results.tsv | the same |
+| vit/accuracy.png | vit/curves.tsv | the same |
+| ../rdrop_fairseq/loss/cost.png | ../rdrop_fairseq/loss/cost.tsv | rdrop benchmark |
 """
 
 import csv
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -21,8 +21,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, writing
+from rdrop_fairseq.tools.command_line import command, parser
+from rdrop_fairseq.tools.files import writing
 
 HERE = Path(__file__).parent
 LOSS = HERE.parent / "rdrop_fairseq" / "loss"
@@ -182,17 +182,48 @@ def cost_of_loss() -> Figure:
     return figure
 
 
+def accuracy() -> Figure:
+    """Accuracy on the images held out over updates and over CPU time, a line for each seed."""
+    figure = Figure(figsize=(12, 3.9), layout="constrained")
+    over_updates, over_time = figure.subplots(1, 2, sharey=True)
+    rows = table(HERE / "vit" / "curves.tsv")
+    named = {
+        "baseline": ("baseline", PLAIN),
+        "baseline-time": ("baseline, R-Drop's time", OTHER),
+        "alpha1": ("R-Drop, alpha 1", RDROP),
+    }
+    for setting, (name, color) in named.items():
+        label: str | None = name
+        for seed in dict.fromkeys(row["seed"] for row in rows if row["setting"] == setting):
+            points = [row for row in rows if (row["setting"], row["seed"]) == (setting, seed)]
+            values = [float(row["accuracy"]) for row in points]
+            updates = [int(row["update"]) for row in points]
+            minutes = [float(row["cpu_seconds"]) / 60 for row in points]
+            for axes, places in ((over_updates, updates), (over_time, minutes)):
+                axes.plot(places, values, color=color, label=label, alpha=0.85)
+            label = None
+    over_updates.set(xlabel="updates", ylabel="accuracy (%)")
+    over_time.set(xlabel="CPU time of the updates (minutes)")
+    # the first evaluations are far below; what matters is where the lines end
+    last = [float(row["accuracy"]) for row in rows]
+    over_updates.set_ylim(bottom=max(min(last), max(last) - 12))
+    over_time.legend(frameon=False, loc="lower right")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "low_resource/rdrop.png": low_resource,
     "low_resource/time.png": over_time,
+    "vit/accuracy.png": accuracy,
     "../rdrop_fairseq/loss/cost.png": cost_of_loss,
 }
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *PICTURES], help="default: all of them")
-    args = parser.parse_args()
+@command("figures")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "figures.py")
+    cli.add_argument("names", nargs="*", choices=[[], *PICTURES], help="default: all of them")
+    args = cli.parse_args(argv)
     for name in args.names or PICTURES:
         with rc_context(STYLE), writing(HERE / name) as (file,):
             # without the version of matplotlib: the same table gives the same file
@@ -200,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

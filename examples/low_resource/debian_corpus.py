@@ -14,20 +14,18 @@ likewise, else it stays whole. A pair with equal sides, and one that was there b
 
 import gzip
 import re
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from debian import ITEM, descriptions  # scripts/corpus/debian.py
-from text_files import (  # scripts/corpus/text_files.py
-    InputError,
-    argument_parser,
-    command_line,
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import (
+    add_languages,
+    command,
     existing_file,
     new_folder,
-    writing_folder,
+    parser,
 )
+from rdrop_fairseq.tools.corpus.debian import ITEM, descriptions
+from rdrop_fairseq.tools.files import writing_folder
 
 # after a full stop that is not an abbreviation's, before a capital letter
 ABBREVIATIONS = ("etc.", "e.g.", "i.e.", "vs.", "z.B.", "bzw.")
@@ -66,14 +64,13 @@ def aligned(source: Description, target: Description) -> Iterator[tuple[str, str
             yield pair
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument(
-        "files", type=existing_file, nargs=2, help="Translation files, in that order"
-    )
-    parser.add_argument("--languages", nargs=2, required=True, help="source and target")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+@command("debian_corpus")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "debian_corpus.py")
+    cli.add_argument("files", type=existing_file, nargs=2, help="Translation files, in that order")
+    add_languages(cli)
+    cli.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = cli.parse_args(argv)
     sides = [
         {key: (title, parts(lines)) for key, (title, *lines) in descriptions(*side).items()}
         for side in zip(args.files, args.languages, strict=True)
@@ -85,7 +82,7 @@ def main() -> None:
                 if pair[0] != pair[1] and all(pair):
                     package_of.setdefault(pair, key[0])
     if not package_of:
-        raise InputError(
+        raise UsageError(
             f"no description of {args.files[0]} is translated in {args.files[1]}: are they of the "
             "same release?"
         )
@@ -99,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

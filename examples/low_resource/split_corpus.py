@@ -14,12 +14,14 @@ not on a random generator, so that everyone gets the same one.
 
 import gzip
 import hashlib
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, new_folder, writing_folder
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import add_languages, command, new_folder, parser, whole
+from rdrop_fairseq.tools.files import writing_folder
+from rdrop_fairseq.tools.text import whole_lines
 
 SPLITS = ("test", "valid", "train")  # in the order in which they choose their documents
 MAX_WORDS = 80
@@ -32,32 +34,22 @@ class Pair(NamedTuple):
     document: str
 
 
-def read(path: Path) -> list[str]:
-    """The lines of a gzip file. Exits with one sentence if it is not gzip or not UTF-8."""
-    try:
-        text = gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError) as error:
-        sys.exit(f"split_corpus: {path} is not a complete gzip file: {error}")
-    except UnicodeDecodeError as error:
-        sys.exit(f"split_corpus: {path} is not UTF-8 at byte {error.start} of its text")
-    return text.removesuffix("\n").split("\n") if text else []
-
-
 def read_pairs(raw: Path, languages: list[str]) -> list[Pair]:
-    """The pairs of RAW. Exits with one sentence if its files are missing or do not match."""
+    """The pairs of RAW.
+
+    Raises:
+        UsageError: its files are missing, damaged, empty or of different length.
+    """
     paths = [raw / f"sent.{language}.gz" for language in languages]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        sys.exit(f"split_corpus: no such file: {', '.join(missing)}")
-    documents = raw / "sent.pkg.gz"
-    if documents.is_file():
-        paths.append(documents)
-    columns = [read(path) for path in paths]
-    counts = ", ".join(f"{path.name} {len(c):,}" for path, c in zip(paths, columns, strict=True))
-    if len({len(column) for column in columns}) > 1:
-        sys.exit(f"split_corpus: the files of {raw} differ in their number of lines: {counts}")
-    if not columns[0]:
-        sys.exit(f"split_corpus: the files of {raw} are empty")
+    if (raw / "sent.pkg.gz").is_file():
+        paths.append(raw / "sent.pkg.gz")
+    columns = [whole_lines(path, "raw") for path in paths]
+    if len({len(column) for column in columns}) > 1 or not columns[0]:
+        found = [f"{path.name} {len(c):,}" for path, c in zip(paths, columns, strict=True)]
+        raise UsageError(
+            f"the files of {raw} must have the same number of lines, of at least 1, got "
+            f"{', '.join(found)}"
+        )
     if len(columns) == 2:  # each pair is a document of its own
         columns.append([f"{source}\t{target}" for source, target in zip(*columns, strict=True)])
     return [
@@ -109,8 +101,8 @@ def split(
             sets[name] += of_document[document]
         sets[name] = sets[name][: sizes[name]]
     if len(sets["train"]) < sizes["train"]:
-        sys.exit(
-            f"split_corpus: of {len(pairs):,} usable pairs {len(sets['train']):,} are left for "
+        raise UsageError(
+            f"of {len(pairs):,} usable pairs {len(sets['train']):,} are left for "
             f"training, not {sizes['train']:,}: ask for fewer"
         )
     in_training = {side.casefold() for pair in sets["train"] for side in pair[:2]}
@@ -121,21 +113,19 @@ def split(
     return sets
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--raw", type=Path, required=True, help="folder of the parallel lines")
-    parser.add_argument("--languages", nargs=2, required=True, help="source and target")
+@command("split_corpus")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "split_corpus.py")
+    cli.add_argument("--raw", type=Path, required=True, help="folder of the parallel lines")
+    add_languages(cli)
     for name in reversed(SPLITS):
-        parser.add_argument(f"--{name}", type=int, required=True, help=f"pairs of the {name} set")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+        cli.add_argument(f"--{name}", type=whole(1), required=True, help=f"pairs of the {name} set")
+    cli.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = cli.parse_args(argv)
 
-    sizes = {name: getattr(args, name) for name in SPLITS}
-    for name, size in sizes.items():
-        if size < 1:
-            parser.error(f"--{name} must be at least 1, got {size}")
     dropped: dict[str, int] = {}
     raw = read_pairs(args.raw, args.languages)
+    sizes = {name: getattr(args, name) for name in SPLITS}
     sets = split(cleaned(raw, dropped), sizes, dropped)
 
     with writing_folder(args.out) as unfinished:
@@ -153,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

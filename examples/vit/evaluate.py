@@ -2,39 +2,49 @@
 
     python examples/vit/evaluate.py --data data.json RUN
 
-Writes to RUN predictions.tsv, a line for each image (its name, its class, the predicted one, their
-numbers), and scores.json: accuracy in percent with its 95 % interval by bootstrap over
-the images (scipy, percentiles of 2,000 resamples), and cross-entropy in nats. One plain pass,
-without dropout. A model that predicts every class has 100 %, with an interval from 100 to 100.
+Writes to RUN scores.json, accuracy in percent with its 95% interval by bootstrap over the images
+(scipy, percentiles of 2,000 resamples) and cross-entropy in nats, and examples.tsv: for each image
+its name, the numbers of its class and of the predicted one, and its part of the two scores. One
+plain pass, without dropout. A model that predicts every class has 100%, from 100 to 100.
 """
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy
 import rdrop_trainer  # noqa: F401  (before transformers)
 import torch
 from images import Images, open_split, read_data
-from results import interval
+from scipy.stats import bootstrap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from transformers import ViTForImageClassification, ViTImageProcessorPil, logging
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import InputError, argument_parser, command_line, write_json, write_lines
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, parser, whole
+from rdrop_fairseq.tools.files import write_json, write_lines
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("run", type=Path, help="what train.py was given as output_dir")
-    parser.add_argument("--data", type=Path, required=True, help="what images.py has written")
-    parser.add_argument("--batch-size", type=int, default=64, help="images at once; default 64")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load; default 0")
-    args = parser.parse_args()
-    data = read_data(args.data)
-    if not (args.run / "model").is_dir():
-        raise InputError(f"{args.run} holds no model: run train.sh first")
-    model = ViTForImageClassification.from_pretrained(args.run / "model")
-    processor = ViTImageProcessorPil.from_pretrained(args.run / "model")
+@command("evaluate")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "evaluate.py")
+    cli.add_argument("run", type=Path, help="what train.py was given as output_dir")
+    cli.add_argument("--data", type=Path, required=True, help="what images.py has written")
+    cli.add_argument("--batch-size", type=whole(1), default=64, help="images at once; default 64")
+    cli.add_argument("--workers", type=whole(0), default=0, help="processes that load; default 0")
+    args = cli.parse_args(argv)
+    data, folder = read_data(args.data), args.run / "model"
+    if not folder.is_dir():
+        raise UsageError(f"{args.run} holds no model: run train.sh first")
+    if read_data(folder / "data.json") != data:
+        raise UsageError(
+            f"{args.run} was trained with other images than {args.data} names now: remove it, or "
+            "prepare its images again"
+        )
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = ViTForImageClassification.from_pretrained(folder)
+    processor = ViTImageProcessorPil.from_pretrained(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().to(device)
     examples = open_split(data, data["test_split"])
@@ -46,21 +56,28 @@ def main() -> None:
         found = [model(batch["pixel_values"].to(device)).logits.float().cpu() for batch in batches]
     logits, labels = torch.cat(found), torch.tensor(examples.labels)
     predicted = logits.argmax(-1)
-    correct = predicted.eq(labels).numpy()
-    low, high = interval(correct)
+    accuracy = 100 * predicted.eq(labels).double().numpy()
+    losses = cross_entropy(logits, labels, reduction="none")
+    low, high = bootstrap(
+        (accuracy,),
+        numpy.mean,
+        n_resamples=2000,
+        batch=100,
+        method="percentile",  # a set without a mistake has no other kind of interval
+        rng=1,
+    ).confidence_interval
     scores = {
-        **{"split": data["test_split"], "images": len(correct)},
-        **{"accuracy": 100 * float(correct.mean()), "low": low, "high": high},
-        "cross_entropy": cross_entropy(logits, labels).item(),
+        "set": {"split": data["test_split"], "images": len(accuracy)},
+        "accuracy": {"score": float(accuracy.mean()), "low": float(low), "high": float(high)},
+        "cross-entropy": losses.double().mean().item(),
     }
-    rows = zip(examples.names, labels.tolist(), predicted.tolist(), strict=True)
-    lines = [f"{name}\t{label}\t{guess}" for name, label, guess in rows]
-    write_lines(args.run / "predictions.tsv", ["image\tlabel\tpredicted", *lines])
+    columns = (examples.names, labels.tolist(), predicted.tolist(), accuracy, losses.tolist())
+    rows = ["\t".join(map(str, row)) for row in zip(*columns, strict=True)]
+    head = "image\tlabel\tpredicted\taccuracy\tcross-entropy"
+    write_lines(args.run / "examples.tsv", [head, *rows])
     write_json(args.run / "scores.json", scores)
-    print(f"{args.run}: accuracy {scores['accuracy']:.2f} [{low:.2f}, {high:.2f}]")
+    print(f"{args.run}: accuracy {accuracy.mean():.2f} [{low:.2f}, {high:.2f}]")
 
 
 if __name__ == "__main__":
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    command_line(main)
+    main()

@@ -10,15 +10,16 @@ t10k-labels-idx1-ubyte, as they are or with .gz.
 
 import gzip
 import math
-import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import InputError, argument_parser, command_line, new_folder, writing_folder
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, new_folder, parser, whole
+from rdrop_fairseq.tools.files import writing_folder
 
 UNSIGNED_BYTE = 8  # the code of the format's first type
 
@@ -30,7 +31,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> numpy.ndarray:
     a big-endian 32-bit number, then the values.
 
     Raises:
-        InputError: the file is not there, not complete or of another format.
+        UsageError: the file is not there, not complete or of another format.
     """
     path = folder / name
     try:
@@ -38,22 +39,22 @@ def read_idx(folder: Path, name: str, dimensions: int) -> numpy.ndarray:
         content = Path(f"{path}.gz").read_bytes() if packed else path.read_bytes()
         content = gzip.decompress(content) if packed else content
     except FileNotFoundError:
-        raise InputError(
+        raise UsageError(
             f"neither {name} nor {name}.gz is in {folder}: the Debian package "
             "dataset-fashion-mnist has the four files, and torchvision's FashionMNIST fetches them"
         ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise InputError(f"{path}.gz is not a complete gzip file: fetch it again") from None
+        raise UsageError(f"{path}.gz is not a complete gzip file: fetch it again") from None
     start = 4 * (1 + dimensions)
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
-        raise InputError(
+        raise UsageError(
             f"{path} is not an IDX file of bytes in {dimensions} dimension(s): it begins with "
             f"0x{content[:4].hex()}, expected 0x{magic.hex()}"
         )
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     if len(content) != start + math.prod(shape):
-        raise InputError(
+        raise UsageError(
             f"{path} is cut off or has too much: its first {start} bytes announce "
             f"{' x '.join(map(str, shape))} more, and it has {len(content) - start:,} more"
         )
@@ -65,25 +66,26 @@ def read_split(folder: Path, prefix: str) -> tuple[numpy.ndarray, numpy.ndarray]
     images = read_idx(folder, f"{prefix}-images-idx3-ubyte", 3)
     labels = read_idx(folder, f"{prefix}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
-        raise InputError(
+        raise UsageError(
             f"{folder} has {len(images):,} images but {len(labels):,} labels of {prefix}: "
             "the files do not belong together"
         )
     return images, labels
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="the folder of the files")
-    parser.add_argument("--train", type=int, required=True, help="images to train on")
-    parser.add_argument("--valid", type=int, required=True, help="images of the validation set")
-    parser.add_argument("--out", type=new_folder, required=True, help="the folder to make")
-    args = parser.parse_args()
+@command("fashion_mnist")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "fashion_mnist.py")
+    cli.add_argument("--data-dir", type=Path, required=True, help="the folder of the files")
+    cli.add_argument("--train", type=whole(1), required=True, help="images to train on")
+    cli.add_argument("--valid", type=whole(1), required=True, help="images of the validation set")
+    cli.add_argument("--out", type=new_folder, required=True, help="the folder to make")
+    args = cli.parse_args(argv)
     images, labels = read_split(args.data_dir, "train")
-    if not (args.train > 0 and args.valid > 0 and args.train + args.valid <= len(images)):
-        raise InputError(
-            f"{args.train:,} images to train on and {args.valid:,} for validation: expected at "
-            f"least one of each and together at most the {len(images):,} of the training file"
+    if args.train + args.valid > len(images):
+        raise UsageError(
+            f"{args.train:,} images to train on and {args.valid:,} for validation: expected "
+            f"together at most the {len(images):,} of the training file"
         )
     splits = {
         "train": (images[: args.train], labels[: args.train]),
@@ -99,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -10,7 +10,6 @@ training is followed on it, else on the test set.
 import json
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +20,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import InputError, argument_parser, command_line, load_from_hub, write_json
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, parser
+from rdrop_fairseq.tools.corpus.hub import load_from_hub
+from rdrop_fairseq.tools.files import write_json
 
 TEST_SPLITS = ("test", "val", "validation")  # the first that there is
 LABELS = ("label", "labels", "fine_label")  # columns; the last is CIFAR-100's
@@ -71,10 +72,10 @@ def read_data(path: Path) -> dict[str, Any]:
     """What data.json says.
 
     Raises:
-        InputError: there is none.
+        UsageError: there is none.
     """
     if not path.is_file():
-        raise InputError(f"no such file: {path}: run prepare.sh first")
+        raise UsageError(f"no such file: {path}: run prepare.sh first")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -157,13 +158,13 @@ def describe_folder(folder: Path, test_split: str | None) -> dict[str, Any]:
     """The contents of data.json for a local folder.
 
     Raises:
-        InputError: a split or a class is missing, or a file is no image.
+        UsageError: a split or a class is missing, or a file is no image.
     """
     splits = {"train": folder / "train"}
     names = [test_split] if test_split else TEST_SPLITS
     found = [name for name in names if (folder / name).is_dir()]
     if not splits["train"].is_dir() or not found:
-        raise InputError(
+        raise UsageError(
             f"{folder} must hold the folders train and {' or '.join(names)}, with a folder for "
             f"each class in them; it holds {', '.join(p.name for p in _visible(folder)) or 'none'}"
         )
@@ -175,22 +176,22 @@ def describe_folder(folder: Path, test_split: str | None) -> dict[str, Any]:
     for split, path in splits.items():
         for item in _visible(path):
             if not item.is_dir():
-                raise InputError(
+                raise UsageError(
                     f"{item} is not in the folder of a class: {path} must hold a folder for each "
                     "class, and nothing else"
                 )
             if item.name not in classes:
-                raise InputError(f"the class {item.name} of {path} has no folder in {folder}/train")
+                raise UsageError(f"the class {item.name} of {path} has no folder in {folder}/train")
             if split == "train" and not _visible(item):
-                raise InputError(f"the class {item.name} has no image in {path}")
+                raise UsageError(f"the class {item.name} has no image in {path}")
         images = FolderImages(path, classes)
         if not images:
-            raise InputError(f"{path} has no folder with images: one for each class is expected")
+            raise UsageError(f"{path} has no folder with images: one for each class is expected")
         for file in images.paths:
             try:
                 check_image(file)
             except (UnidentifiedImageError, OSError, SyntaxError):
-                raise InputError(f"{file} is not an image that can be read: remove it") from None
+                raise UsageError(f"{file} is not an image that can be read: remove it") from None
         counts[split] = len(images)
     return {
         "data": str(folder.resolve()),
@@ -202,13 +203,13 @@ def describe_hub(name: str, test_split: str | None, label: str | None) -> dict[s
     """The contents of data.json for a data set of Hugging Face.
 
     Raises:
-        InputError: it cannot be had, or has no such split or column, or images without a class.
+        UsageError: it cannot be had, or has no such split or column, or images without a class.
     """
     loaded = load(name)
     found = [split for split in ([test_split] if test_split else TEST_SPLITS) if split in loaded]
     if "train" not in loaded or not found:
         expected = test_split or " or ".join(TEST_SPLITS)
-        raise InputError(
+        raise UsageError(
             f"{name} has the splits {', '.join(loaded)}, expected train and {expected}: "
             "set TEST_SPLIT to the one to test on"
         )
@@ -217,7 +218,7 @@ def describe_hub(name: str, test_split: str | None, label: str | None) -> dict[s
     image = next((column for column, kind in kinds.items() if kind == "Image"), None)
     label = label or next((column for column in LABELS if column in kinds), None)
     if image is None or kinds.get(str(label)) != "ClassLabel":
-        raise InputError(
+        raise UsageError(
             f"{name} needs a column of images and one of classes ({label}), and has "
             f"{', '.join(f'{column} ({kind})' for column, kind in kinds.items())}: "
             "set LABEL to the column of the classes"
@@ -228,34 +229,35 @@ def describe_hub(name: str, test_split: str | None, label: str | None) -> dict[s
         labels = Counter(loaded[split][label])
         counts[split] = sum(labels.values())
         if min(labels, default=-1) < 0:
-            raise InputError(
+            raise UsageError(
                 f"{split} of {name} has images without a class: set TEST_SPLIT to a split that "
                 f"has them, of {', '.join(loaded)}"
             )
         if split == "train" and len(labels) < len(classes):
             missing = next(name for i, name in enumerate(classes) if i not in labels)
-            raise InputError(f"the class {missing} has no image in train of {name}")
+            raise UsageError(f"the class {missing} has no image in train of {name}")
     return {
         **{"data": name, "classes": classes, "images": counts, "test_split": found[0]},
         **{"image_column": image, "label_column": label},
     }
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--data", required=True, help="a folder, or a name on huggingface.co")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--test-split", help=f"default: the first of {', '.join(TEST_SPLITS)}")
-    parser.add_argument("--label", help="the column of the classes, of a data set of Hugging Face")
-    args = parser.parse_args()
+@command("images")
+def main(argv: Sequence[str] | None = None) -> None:
+    cli = parser(__doc__, "images.py")
+    cli.add_argument("--data", required=True, help="a folder, or a name on huggingface.co")
+    cli.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    cli.add_argument("--test-split", help=f"default: the first of {', '.join(TEST_SPLITS)}")
+    cli.add_argument("--label", help="the column of the classes, of a data set of Hugging Face")
+    args = cli.parse_args(argv)
     if Path(args.data).is_dir():
         data = describe_folder(Path(args.data), args.test_split)
     elif re.fullmatch(r"[\w-]+/[\w.-]+", args.data):
         data = describe_hub(args.data, args.test_split, args.label)
     else:
-        raise InputError(f"no such folder: {args.data}")
+        raise UsageError(f"no such folder: {args.data}")
     if len(data["classes"]) < 2:
-        raise InputError(f"{args.data} has one class, {data['classes'][0]}: expected at least two")
+        raise UsageError(f"{args.data} has one class, {data['classes'][0]}: expected at least two")
     data["curve_split"] = "valid" if "valid" in data["images"] else data["test_split"]
     write_json(args.out, data)
     counts = ", ".join(f"{split} {count:,}" for split, count in data["images"].items())
@@ -263,4 +265,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

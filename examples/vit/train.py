@@ -9,8 +9,8 @@ time, user and system, of all updates until then, without evaluation and saving.
 """
 
 import shutil
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from transformers import (
     set_seed,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import InputError, command_line, write_lines, writing_folder
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command
+from rdrop_fairseq.tools.files import write_lines, writing_folder
 
 # --model small: what a CPU trains in minutes
 SMALL = {
@@ -92,7 +93,7 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
     """The ViT to train, with its dropout set and a classifier for the classes.
 
     Raises:
-        InputError: there is no such pretrained model, it is no ViT, or the image size does not fit
+        UsageError: there is no such pretrained model, it is no ViT, or the image size does not fit
             it.
     """
     settings = {
@@ -104,7 +105,7 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
     if args.model == "small":
         patch = SMALL["patch_size"]
         if args.image_size % patch:
-            raise InputError(f"the image size {args.image_size} is no multiple of {patch}")
+            raise UsageError(f"the image size {args.image_size} is no multiple of {patch}")
         config = ViTConfig(image_size=args.image_size, **SMALL, **settings)
         return ViTForImageClassification(config)
     try:
@@ -116,7 +117,7 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
     # transformers would draw them at random, without an error
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("classifier."))
     if missing:
-        raise InputError(
+        raise UsageError(
             f"{args.model} lacks {len(missing)} of a ViT's parameters, {missing[0]} for one: set "
             "MODEL to a model of transformers' type vit"
         )
@@ -127,8 +128,8 @@ def build_model(args: Arguments, classes: list[str]) -> nn.Module:
     return model
 
 
-def cannot_load(model: str, error: Exception) -> InputError:
-    return InputError(
+def cannot_load(model: str, error: Exception) -> UsageError:
+    return UsageError(
         f"cannot load {model} ({str(error).splitlines()[0]}): set MODEL to a folder with a ViT's "
         "config.json, model.safetensors and preprocessor_config.json, or take a machine that "
         "reaches huggingface.co"
@@ -139,7 +140,7 @@ def resize_positions(model: ViTForImageClassification, size: int) -> None:
     """Give ``model`` the position embeddings of images of another size, interpolated, once."""
     embeddings, patch = model.vit.embeddings, model.config.patch_size
     if size % patch:
-        raise InputError(f"the image size {size} is no multiple of the model's patches, {patch}")
+        raise UsageError(f"the image size {size} is no multiple of the model's patches, {patch}")
     if size == model.config.image_size:
         return
     positions = embeddings.position_embeddings
@@ -154,7 +155,7 @@ def image_processor(model: str, size: int) -> ViTImageProcessorPil:
     """What makes pixel values of an image, as the model was pretrained with.
 
     Raises:
-        InputError: the model has none.
+        UsageError: the model has none.
     """
     shape = {"size": {"height": size, "width": size}}
     if model == "small":
@@ -188,16 +189,20 @@ def curve(log_history: list[dict[str, Any]], split: str) -> list[str]:
     return lines
 
 
-def parse_arguments() -> tuple[Arguments, TrainingArguments]:
+def parse_arguments(argv: Sequence[str] | None) -> tuple[Arguments, TrainingArguments]:
     parser = HfArgumentParser((Arguments, TrainingArguments), description=__doc__)
     try:
-        return parser.parse_args_into_dataclasses()
+        return parser.parse_args_into_dataclasses(argv)
     except ValueError as error:
-        raise InputError(str(error).splitlines()[0]) from None
+        raise UsageError(str(error).splitlines()[0]) from None
 
 
-def main() -> None:
-    args, training = parse_arguments()
+@command("train")
+def main(argv: Sequence[str] | None = None) -> None:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    args, training = parse_arguments(argv)
+    training._n_gpu = min(training.n_gpu, 1)  # else one process would take a batch for each
     data = read_data(args.data)
     checkpoint = newest_checkpoint(Path(training.output_dir))
     set_seed(training.seed)
@@ -241,9 +246,8 @@ def main() -> None:
     with writing_folder(run / "model") as folder:
         trainer.save_model(str(folder))
         processor.save_pretrained(folder)
+        shutil.copy(args.data, folder / "data.json")  # for evaluate.py to compare
 
 
 if __name__ == "__main__":
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    command_line(main)
+    main()

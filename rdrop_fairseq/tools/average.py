@@ -20,22 +20,32 @@ if TYPE_CHECKING:
     import torch
 
 
-def last_checkpoints(folder: Path, count: int) -> list[Path]:
+def last_checkpoints(folder: Path, count: int, until: int | None = None) -> list[Path]:
     """The last ``count`` checkpoints by epoch or, if there are fewer, by update.
+
+    Args:
+        until: of those by update those up to this one.
 
     Raises:
         UsageError: there are fewer of those, too.
     """
     most = 0
-    for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
+    by_epoch, by_update = r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"
+    for pattern in (by_epoch, by_update) if until is None else (by_update,):
         found = {
             int(match[1]): path
             for path in folder.glob("*.pt")
             if (match := re.fullmatch(pattern, path.name))
+            and (until is None or int(match[1]) <= until)
         }
-        if len(found) >= count:
+        if len(found) >= count and until in (None, max(found)):
             return [found[number] for number in sorted(found)[-count:]]
         most = max(most, len(found))
+    if until is not None:
+        raise UsageError(
+            f"{folder} has no {count} checkpoints by update with {until} as the last: "
+            "train with a --save-interval-updates that divides it, and --keep-interval-updates -1"
+        )
     raise UsageError(
         f"{folder} holds {most} checkpoints by epoch (checkpointN.pt) or by update "
         f"(checkpoint_E_N.pt), fewer than {count}: ask for fewer or for a single checkpoint, or "

@@ -261,6 +261,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     add("data", type=existing_folder, metavar="DATA", help="folder made by fairseq-preprocess")
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="a file; with --average a folder")
     add("--average", type=whole(1), metavar="N", help="average the folder's last N checkpoints")
+    add("--until", type=whole(1), metavar="N", help="average the last ones up to update N")
     add("--out", type=Path, metavar="DIR", help="folder to write; default: the checkpoint's")
     add(
         "--reference",
@@ -296,6 +297,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         cli.error(f"--average takes a folder of checkpoints, got {args.checkpoint}")
     if not args.average and args.checkpoint.is_dir():
         cli.error(f"{args.checkpoint} is a folder: name a checkpoint in it, or give --average N")
+    if args.until and not args.average:
+        cli.error("--until is for --average")
     if not args.checkpoint.exists():
         cli.error(f"no such checkpoint: {args.checkpoint}")
     args.out = args.out or (args.checkpoint if args.average else args.checkpoint.parent)
@@ -398,7 +401,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, more = arguments(argv[:end]), argv[end + 1 :]
     paths, model = [args.checkpoint], args.checkpoint
     if args.average:
-        paths = average.last_checkpoints(args.checkpoint, args.average)
+        paths = average.last_checkpoints(args.checkpoint, args.average, args.until)
         model = args.out / "average.pt"
     texts = {
         name: whole_lines(path, name)

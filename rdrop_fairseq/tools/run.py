@@ -122,7 +122,7 @@ def start(
     Raises:
         UsageError: a command that was started before still writes ``log``.
     """
-    environment = KEEP_MEMORY | os.environ if "--cpu" in words else None
+    environment = KEEP_MEMORY | os.environ if {"--cpu", "--use_cpu"} & set(words) else None
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process: subprocess.Popen | None = None
 

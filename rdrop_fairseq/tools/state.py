@@ -82,18 +82,17 @@ class State:
         return "updates" in self.content and (ended_early or self.updates >= updates)
 
     def cpu_seconds(self) -> float:
-        """What its training took.
+        """What its training took, of a run that went on later with its continuations.
 
         Raises:
             UsageError: it was interrupted, so that its time is also that of updates made twice.
         """
-        seconds = [start.get("cpu_seconds") for start in self.starts]
-        if len(seconds) != 1 or seconds[0] is None:
+        if not self.starts or any(start.get("status") != 0 for start in self.starts):
             raise UsageError(
                 f"the time of {self.path.parent} is not known, since it was interrupted: remove "
                 "it, and run this again"
             )
-        return seconds[0]
+        return sum(start["cpu_seconds"] for start in self.starts)
 
     def save(self) -> None:
         write_json(self.path, self.content)
