@@ -1,8 +1,7 @@
-"""scripts/convert_roberta.py on tiny random models that transformers makes."""
+"""rdrop convert on tiny random models that transformers makes."""
 
 import json
 import shutil
-import sys
 from argparse import Namespace
 
 import pytest
@@ -14,11 +13,9 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 
 from rdrop_fairseq.bert import SEGMENT
 from rdrop_fairseq.errors import UsageError
-
-from ..conftest import ROOT, run
-
-sys.modules.setdefault("torchaudio", None)  # see the script
-import transformers  # noqa: E402
+from rdrop_fairseq.tools import hugging_face
+from rdrop_fairseq.tools.convert import main
+from rdrop_fairseq.tools.hugging_face import transformers
 
 SMALL = {
     "hidden_size": 16,
@@ -32,7 +29,7 @@ WORDS = ["the", "model", "reads", "twice", "##s", ".", "a"]
 
 
 @pytest.fixture(scope="module", params=["bert", "bert-with-lm-head", "roberta"])
-def hugging_face(request, tmp_path_factory):
+def folder(request, tmp_path_factory):
     """A folder with a random model, every weight far from its usual start, and a tokenizer."""
     folder = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
@@ -76,18 +73,17 @@ def hugging_face(request, tmp_path_factory):
     return folder
 
 
-def convert(folder, out, *flags, **kwargs):
-    command = [sys.executable, ROOT / "scripts" / "convert_roberta.py", folder, out]
-    if (folder / "bpe").is_dir() and "--gpt2-bpe" not in flags:
-        command += ["--gpt2-bpe", folder / "bpe"]
-    return run([*command, *flags], **kwargs)
+def convert(folder, out, *flags) -> None:
+    bpe = ["--gpt2-bpe", folder / "bpe"] if (folder / "bpe").is_dir() else []
+    main([*map(str, [folder, out, *bpe, *flags])])
 
 
-def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
+def test_masked_lm_of_both_is_the_same(folder, tmp_path, capsys) -> None:
     """Hidden states, and where there is a head the logits too, in an independent comparison."""
     (tmp_path / "text").write_text("the model reads twice .\n\na model .\n")
-    result = convert(hugging_face, tmp_path / "out", "--sentences", tmp_path / "text")
-    assert "final hidden states of 2 sentences and as many pairs differ by at most" in result.stdout
+    convert(folder, tmp_path / "out", "--sentences", tmp_path / "text")
+    printed = capsys.readouterr().out
+    assert "final hidden states of 2 sentences and as many pairs differ by at most" in printed
 
     dictionary = Dictionary.load(str(tmp_path / "out" / "dict.txt"))
     dictionary.add_symbol("<mask>")
@@ -96,8 +92,8 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     task = Namespace(source_dictionary=dictionary)
     ours = ARCH_MODEL_REGISTRY[model_args.arch].build_model(model_args, task).eval()
     ours.load_state_dict(state["model"])
-    tokenizer = transformers.AutoTokenizer.from_pretrained(hugging_face)
-    theirs = transformers.AutoModelForMaskedLM.from_pretrained(hugging_face).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
     sentence = "twice the model reads a model"
     special = {
         tokenizer.cls_token: "<s>",
@@ -106,8 +102,8 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
         tokenizer.mask_token: "<mask>",
         tokenizer.pad_token: "<pad>",
     }
-    if (hugging_face / "bpe").is_dir():
-        numbers = json.loads((hugging_face / "bpe" / "encoder.json").read_text())
+    if (folder / "bpe").is_dir():
+        numbers = json.loads((folder / "bpe" / "encoder.json").read_text())
         special |= {symbol: str(number) for symbol, number in numbers.items()}
     # a pair, in one batch with a shorter one: BERT's second sentences are of another segment
     texts = ([sentence, "a"], ["a model .", "the"])
@@ -128,8 +124,8 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     hidden = expected.hidden_states[-1]
     torch.testing.assert_close(features[is_text], hidden[is_text], rtol=0, atol=1e-4)
     torch.testing.assert_close(alone, singly.hidden_states[-1], rtol=0, atol=1e-4)
-    has_head = "lm-head" in hugging_face.name or "roberta" in hugging_face.name
-    assert ("no masked-LM head" in result.stdout) != has_head
+    has_head = "lm-head" in folder.name or "roberta" in folder.name
+    assert ("no masked-LM head" in printed) != has_head
     if not has_head:
         return
     theirs_of = {ours: theirs for theirs, ours in special.items()}
@@ -140,58 +136,47 @@ def test_masked_lm_of_both_is_the_same(hugging_face, tmp_path) -> None:
     torch.testing.assert_close(logits[is_text], wanted[is_text], rtol=1e-4, atol=1e-3)
 
 
-def test_settings_of_the_model_are_kept(hugging_face, tmp_path) -> None:
-    convert(hugging_face, tmp_path / "out")
+def test_settings_of_the_model_are_kept(folder, tmp_path) -> None:
+    convert(folder, tmp_path / "out")
     args = torch.load(tmp_path / "out" / "model.pt", weights_only=True)["args"]
-    bert = (hugging_face / "vocab.txt").is_file()
+    bert = (folder / "vocab.txt").is_file()
     assert (args.arch, args.layer_norm_eps) == (("bert", 1e-12) if bert else ("roberta", 1e-5))
     assert (args.dropout, args.attention_dropout) == (0.2, 0.3)
     assert args.max_positions == 64
     assert (tmp_path / "out" / "tokenizer.json").is_file() == bert
 
 
-def test_a_model_that_differs_is_refused(hugging_face, tmp_path, monkeypatch) -> None:
+def test_a_model_that_differs_is_refused(folder, tmp_path, monkeypatch) -> None:
     """What the proof is for: another activation, and nothing is written."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import convert_roberta
-
-    right = convert_roberta.fairseq_args
+    right = hugging_face.fairseq_args
     wrong = lambda config: Namespace(**{**vars(right(config)), "activation_fn": "relu"})  # noqa: E731
-    monkeypatch.setattr(convert_roberta, "fairseq_args", wrong)
-    command = ["convert_roberta.py", str(hugging_face), str(tmp_path / "out")]
-    command += ["--gpt2-bpe", str(hugging_face / "bpe")]
-    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(hugging_face, "fairseq_args", wrong)
     with pytest.raises(UsageError, match=r"hidden states are up to .* apart, more than 0.0001"):
-        convert_roberta.main()
+        convert(folder, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
-def test_pairs_are_compared_too(hugging_face, tmp_path, monkeypatch) -> None:
+def test_pairs_are_compared_too(folder, tmp_path, monkeypatch) -> None:
     """A model that is right for sentences, wrong for pairs: BERT without its second segment."""
-    if not (hugging_face / "vocab.txt").is_file():
+    if not (folder / "vocab.txt").is_file():
         pytest.skip("RoBERTa has one segment")
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import convert_roberta
-
-    right = convert_roberta.converted
+    right = hugging_face.converted
 
     def wrong(*args):
         state = right(*args)
         return {**state, SEGMENT: torch.zeros_like(state[SEGMENT])}
 
-    monkeypatch.setattr(convert_roberta, "converted", wrong)
-    command = ["convert_roberta.py", str(hugging_face), str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(hugging_face, "converted", wrong)
     with pytest.raises(UsageError, match="the converted model differs"):
-        convert_roberta.main()
+        convert(folder, tmp_path / "out")
 
 
-def test_bert_has_segments_whatever_its_eps(hugging_face, tmp_path) -> None:
+def test_bert_has_segments_whatever_its_eps(folder, tmp_path) -> None:
     """With RoBERTa's eps, BERT would be --arch roberta but for its segments."""
-    if not (hugging_face / "vocab.txt").is_file():
+    if not (folder / "vocab.txt").is_file():
         pytest.skip("RoBERTa has one segment")
     copy = tmp_path / "copy"
-    shutil.copytree(hugging_face, copy)
+    shutil.copytree(folder, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-5}))
     convert(copy, tmp_path / "out")
@@ -200,41 +185,34 @@ def test_bert_has_segments_whatever_its_eps(hugging_face, tmp_path) -> None:
     assert state["model"][SEGMENT].abs().max() > 0
 
 
-def test_unsupported_models_are_refused(hugging_face, tmp_path) -> None:
+def test_unsupported_models_are_refused(folder, tmp_path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(hugging_face, copy)
+    shutil.copytree(folder, copy)
     config = json.loads((copy / "config.json").read_text())
     config["position_embedding_type"] = "relative_key"
     (copy / "config.json").write_text(json.dumps(config))
-    result = convert(copy, tmp_path / "out", check=False)
-    assert result.returncode == 1
-    assert "position_embedding_type is 'relative_key'; this script" in result.stderr
+    with pytest.raises(UsageError, match="position_embedding_type is 'relative_key'; rdrop conv"):
+        convert(copy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--gpt2-bpe", "/none"], "/none/encoder.json does not exist"),
-        (["--sentences", "empty"], "has no sentence"),
-    ],
-)
-def test_wrong_arguments(hugging_face, tmp_path, flags, message) -> None:
-    if flags[0] == "--gpt2-bpe" and not (hugging_face / "bpe").is_dir():
-        pytest.skip("BERT needs no GPT-2 BPE")
-    if flags[1] == "empty":
-        (tmp_path / "empty").write_text("\n")
-        flags = ["--sentences", tmp_path / "empty"]
-    result = convert(hugging_face, tmp_path / "out", *flags, check=False)
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_nothing_is_overwritten(tmp_path) -> None:
+def test_wrong_arguments(folder, tmp_path, capsys) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    with pytest.raises(UsageError, match=r"rdrop convert: .*empty has no sentence"):
+        convert(folder, tmp_path / "out", "--sentences", empty)
+    if (folder / "bpe").is_dir():
+        with pytest.raises(UsageError, match=r"encoder\.json does not exist: fetch it with rdrop"):
+            convert(folder, tmp_path / "out", "--gpt2-bpe", tmp_path)
+        with pytest.raises(UsageError, match="RoBERTa needs --gpt2-bpe"):
+            main([str(folder), f"{tmp_path}/out"])
     (tmp_path / "out").mkdir()
-    result = convert(tmp_path, tmp_path / "out", check=False)
-    assert result.returncode == 1
-    assert "out exists: give another folder" in result.stderr
-    result = convert(tmp_path, tmp_path / "new", check=False)
-    assert "has no config.json" in result.stderr
+    with pytest.raises(SystemExit, match="2"):
+        convert(folder, tmp_path / "out")
+    assert "out is there already: remove it first" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"has no config\.json"):
+        convert(tmp_path, tmp_path / "new")
+    shutil.copy(folder / "config.json", tmp_path)
+    with pytest.raises(UsageError, match="cannot load the model and the tokenizer of "):
+        convert(tmp_path, tmp_path / "new")
+    assert not list((tmp_path / "out").iterdir())

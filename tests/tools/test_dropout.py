@@ -1,14 +1,11 @@
-"""scripts/show_dropout.py, against torch.distributions in float64 with the same masks."""
+"""rdrop dropout, against torch.distributions in float64 with the same masks."""
 
 import contextlib
 import io
 import itertools
-import logging
 import math
 import re
-import runpy
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,11 +18,10 @@ from fairseq import checkpoint_utils
 from torch import Tensor, nn
 from torch.distributions import Categorical, kl_divergence
 
-import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+from rdrop_fairseq.tools.dropout import main
 
-from ..conftest import ARCHS, ROOT, USER_DIR, run
+from ..conftest import ARCHS, USER_DIR, run
 
-SCRIPT = ROOT / "scripts" / "show_dropout.py"
 SEED, PASSES, SENTENCES = 7, 3, 5
 MEASURING = ["--seed", SEED, "--passes", PASSES, "--sentences", SENTENCES]
 ROBERTA = (
@@ -35,20 +31,13 @@ ROBERTA = (
 
 
 def show(*arguments: object) -> tuple[str, str | int | None]:
-    """What the script prints, and what it exits with, run in this process to save time."""
-    printed, level = io.StringIO(), logging.getLogger().level
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-    ):
-        patch.setattr(sys, "argv", ["show_dropout.py", *map(str, arguments)])
+    """What is printed, and what it ends with."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            main([*map(str, arguments)])
         except SystemExit as stopped:
             return printed.getvalue(), stopped.code
-        finally:
-            logging.getLogger().setLevel(level)  # the script changes it
     return printed.getvalue(), None
 
 
@@ -153,10 +142,8 @@ def test_translation_checkpoints_compared(data, trained, tmp_path) -> None:
     folder, _ = trained
     both = [folder / "checkpoint_1_4.pt", folder / "checkpoint_last.pt"]
     plot = tmp_path / "dropout.png"
-    command = [sys.executable, SCRIPT, *both, "--data", data / "bin", *MEASURING]
-    result = run([*command, "--plot", plot])
-    assert result.stderr == ""
-    output = result.stdout
+    output, error = show(*both, "--data", data / "bin", *MEASURING, "--plot", plot)
+    assert error is None
     positions, values = measured(output, "target token")
     for checkpoint, found in zip(both, values, strict=True):
         agrees((positions, found), expected(checkpoint, data / "bin", translation))
@@ -250,7 +237,7 @@ def test_classification_head(data, tmp_path) -> None:
     ]
     # a language model's folder has no dictionaries where this task looks for them
     _, error = show(checkpoint, "--data", data / "lm")
-    assert error.startswith(f"show_dropout: {data / 'lm'} does not fit {checkpoint}: give the")
+    assert error.startswith(f"rdrop dropout: {data / 'lm'} does not fit {checkpoint}: give the")
 
 
 def test_roberta_base() -> None:
@@ -285,23 +272,23 @@ def test_data_that_do_not_fit(data, trained, tmp_path) -> None:
     checkpoint = folder / "checkpoint_last.pt"
     _, error = show(checkpoint, "--data", data / "bin", "--split", "dev")
     where = f"{data / 'bin'}, which holds test, train, valid: give another --split ["
-    assert error.startswith(f"show_dropout: cannot load dev from {where}")
+    assert error.startswith(f"rdrop dropout: cannot load dev from {where}")
     shutil.copytree(data / "bin", tmp_path / "bin")
     for file in (tmp_path / "bin").glob("test.es-en.en.*"):
         file.unlink()
     _, error = show(checkpoint, "--data", tmp_path / "bin", "--split", "test")
-    assert error.startswith(f"show_dropout: test in {tmp_path / 'bin'} has no target side")
+    assert error.startswith(f"rdrop dropout: test in {tmp_path / 'bin'} has no target side")
     # another dictionary
     for language in ("es", "en"):
         with (tmp_path / "bin" / f"dict.{language}.txt").open("a") as dictionary:
             dictionary.write("more 1\nwords 1\n")
     _, error = show(checkpoint, "--data", tmp_path / "bin")
-    assert error.startswith(f"show_dropout: {tmp_path / 'bin'} does not fit {checkpoint}: ")
+    assert error.startswith(f"rdrop dropout: {tmp_path / 'bin'} does not fit {checkpoint}: ")
     assert "size mismatch for encoder.embed_tokens.weight" in error
 
 
 def test_architecture_of_ones_own(trained, tmp_path) -> None:
-    folder = tmp_path / "show_dropout_user_dir"
+    folder = tmp_path / "dropout_user_dir"
     folder.mkdir()
     (folder / "__init__.py").write_text(
         "from fairseq.models import register_model_architecture\n"
@@ -314,7 +301,7 @@ def test_architecture_of_ones_own(trained, tmp_path) -> None:
     torch.save(state, checkpoint)
     _, error = show(checkpoint)
     what = f"the architecture my_transformer of {checkpoint}"
-    assert error == f"show_dropout: {what} is none of fairseq's: give its --user-dir"
+    assert error == f"rdrop dropout: {what} is none of fairseq's: give its --user-dir"
     output, error = show(checkpoint, "--user-dir", folder)
     assert error is None
     assert table(output)["decoder.dropout_module"] == ["embedding", "0.2", "active", "-"]
@@ -323,7 +310,7 @@ def test_architecture_of_ones_own(trained, tmp_path) -> None:
 
 def test_no_active_dropout() -> None:
     output, error = show("transformer_iwslt_de_en", "--dropout", "0")
-    assert error.startswith("show_dropout: transformer_iwslt_de_en has no active dropout: ")
+    assert error.startswith("rdrop dropout: transformer_iwslt_de_en has no active dropout: ")
     assert table(output)["encoder.dropout_module"] == ["embedding", "0", "-", "-"]
 
 
@@ -335,16 +322,19 @@ def test_no_active_dropout() -> None:
         (["transformer"] * 3, "takes one model, or two to compare, got 3"),
         (["."], ". is a folder: name a checkpoint in it"),
         (["transformer", "--pooler-dropout", "0.1"], "transformer has no --pooler-dropout"),
-        (["roberta", "--dropout", "1"], "--dropout must be in [0, 1), got 1.0"),
+        (["roberta", "--dropout", "2"], "--dropout: must be a number from 0 to 1, got 2"),
         (["file.pt", "--dropout", "0.1"], "--dropout is for an ARCH: the checkpoint file.pt has"),
         (["file.pt"], "cannot read file.pt (5 bytes): it is truncated or not a fairseq checkpoint"),
-        (["file.pt", "--data", "no"], "no such data folder: no"),
+        (["file.pt", "--data", "no"], "--data: no such folder: no"),
         (["transformer", "--data", "."], "--data is for checkpoints: the architecture transformer"),
-        (["transformer", "--passes", "1"], "--passes must be at least 2, to compare them, got 1"),
-        (["transformer", "--sentences", "0"], "--sentences must be at least 1, got 0"),
-        (["transformer", "--user-dir", "no"], "no such folder: --user-dir no"),
-        (["transformer", "--plot", "a.svg"], "--plot writes a PNG: name it so (dropout.png)"),
-        (["transformer", "--plot", "no/a.png"], "no such folder to write to: no"),
+        (["transformer", "--passes", "1"], "--passes: must be a whole number of at least 2, got 1"),
+        (
+            ["transformer", "--sentences", "0"],
+            "--sentences: must be a whole number of at least 1, got 0",
+        ),
+        (["transformer", "--user-dir", "no"], "--user-dir: no such folder: no"),
+        (["transformer", "--plot", "a.svg"], "--plot: a PNG is written: name it a.png, got a.svg"),
+        (["transformer", "--plot", "no/a.png"], "--plot: no such folder to write to: no"),
         (["s2t_transformer"], "cannot build s2t_transformer from its settings alone: "),
     ],
 )

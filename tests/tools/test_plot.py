@@ -1,10 +1,8 @@
-"""scripts/plot_training.py, on what fairseq really logs."""
+"""rdrop plot, on what fairseq really logs."""
 
 import json
 import re
-import runpy
 import shutil
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -12,23 +10,18 @@ import matplotlib.colors
 import matplotlib.image
 import numpy
 import pytest
-from plot_training import draw  # scripts/plot_training.py
 from tensorboardX import SummaryWriter
 
-from ..conftest import ROOT, run, train
+from rdrop_fairseq.tools.plot import draw, main, read_run
 
-SCRIPT = ROOT / "scripts" / "plot_training.py"
+from ..conftest import full_disk, train
+
 FLAGS = (
     *("--log-interval", "2", "--save-interval-updates", "6", "--eval-bleu"),
     *("--eval-bleu-args", '{"beam": 1, "min_len": 8, "max_len_b": 9}'),
 )
 INNER = [("train_inner", metric) for metric in ("loss", "ppl", "rdrop_kl")]
 VALID = [("valid", metric) for metric in ("loss", "ppl", "bleu")]
-
-
-@pytest.fixture(scope="module")
-def read_run():
-    return runpy.run_path(str(SCRIPT))["read_run"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +66,7 @@ def wall_of(lines: list[str], index: int) -> float:
     return wall or clock(lines[index]) - clock(start)
 
 
-def test_values_are_those_logged(logs, read_run) -> None:
+def test_values_are_those_logged(logs) -> None:
     lines = (logs / "whole.log").read_text().splitlines()
     for split, prefix in (("train_inner", ""), ("valid", "valid_")):
         stats = [
@@ -93,7 +86,7 @@ def test_values_are_those_logged(logs, read_run) -> None:
 
 
 @pytest.mark.parametrize("other", ["whole.file.log", "whole.board", "parts.log"])
-def test_all_kinds_give_the_same(logs, read_run, other) -> None:
+def test_all_kinds_give_the_same(logs, other) -> None:
     """The resumed run, too: its second process repeats updates 7 to 10 to the last digit."""
     expected, found = (read_run(logs / name, "").curves for name in ("whole.log", other))
     assert set(expected) >= {*INNER, *VALID}
@@ -105,7 +98,7 @@ def test_all_kinds_give_the_same(logs, read_run, other) -> None:
             assert found[key][:, 1] == pytest.approx(expected[key][:, 1], abs=1.1)
 
 
-def test_wall_time_of_a_resumed_run(logs, read_run) -> None:
+def test_wall_time_of_a_resumed_run(logs) -> None:
     """fairseq logs wall 0 after a resumption in the middle of an epoch: the clock serves."""
     lines = (logs / "parts.log").read_text().splitlines()
     first, second = (i for i, line in enumerate(lines) if is_start(line))
@@ -133,7 +126,7 @@ LINE = "epoch 001:  {0} / 100 loss={1}, num_updates={0}, wall={2}\n"
 
 
 @pytest.mark.parametrize("start", ["", "{'_name': None, 'common': {'_name': None}}\n"])
-def test_processes_that_count_from_0(tmp_path, read_run, start) -> None:
+def test_processes_that_count_from_0(tmp_path, start) -> None:
     """Known by fairseq's first line or, without it, by wall time or updates that go back."""
     parts = [[(10, 9, 60), (20, 8, 120), (30, 7, 180)], [(30, 6, 70), (40, 5, 130)]]
     parts += [[(20, 4, 140)]]
@@ -143,7 +136,7 @@ def test_processes_that_count_from_0(tmp_path, read_run, start) -> None:
     assert curve.tolist() == [[10, 60, 9], [20, 180 + 130 + 140, 4]]
 
 
-def test_tensorboard_of_a_clock_that_was_set_back(tmp_path, read_run) -> None:
+def test_tensorboard_of_a_clock_that_was_set_back(tmp_path) -> None:
     """As the clock of a virtual machine is that was stopped for a while."""
     for suffix, updates, clock in ((".1", (2, 4, 6, 8), 1000), (".2", (6, 8, 10), 997)):
         writer = SummaryWriter(str(tmp_path / "train_inner"), filename_suffix=suffix)
@@ -157,7 +150,7 @@ def test_tensorboard_of_a_clock_that_was_set_back(tmp_path, read_run) -> None:
     ]
 
 
-def test_a_second_process_that_took_longer(tmp_path, read_run) -> None:
+def test_a_second_process_that_took_longer(tmp_path) -> None:
     """Only fairseq's first line tells that there are two."""
     start = "{'_name': None, 'common': {'_name': None}}\n"
     log = tmp_path / "log"
@@ -166,7 +159,7 @@ def test_a_second_process_that_took_longer(tmp_path, read_run) -> None:
     assert curve.tolist() == [[10, 60, 9], [20, 160, 8]]
 
 
-def test_hydra_and_two_validation_sets(tmp_path, read_run) -> None:
+def test_hydra_and_two_validation_sets(tmp_path) -> None:
     log = tmp_path / "hydra_train.log"
     log.write_text(
         '[2026-11-22 09:00:00,1][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "3.5", '
@@ -188,13 +181,14 @@ def test_hydra_and_two_validation_sets(tmp_path, read_run) -> None:
     }
 
 
-def test_command_line(logs, tmp_path, read_run) -> None:
-    command = [sys.executable, SCRIPT, logs / "whole.log", logs / "parts.board"]
-    result = run([*command, "--names", "one", "two"], cwd=tmp_path)
-    assert result.stderr == ""
+def test_command_line(logs, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    main([f"{logs}/whole.log", f"{logs}/parts.board", "--names", "one", "two"])
+    printed = capsys.readouterr()
+    assert printed.err == ""
     losses = read_run(logs / "whole.log", "").curves["valid", "loss"]
     best = losses[losses[:, 2].argmin()]
-    first, loss, *_ = result.stdout.splitlines()
+    first, loss, *_ = printed.out.splitlines()
     assert first == f"one: 14 updates in {losses[-1, 1]:.0f} s"
     assert loss == f"  best valid loss: {best[2]:g} bits (update {best[0]:.0f}, {best[1]:.0f} s)"
     image = matplotlib.image.imread(tmp_path / "training.png")
@@ -205,7 +199,7 @@ def test_command_line(logs, tmp_path, read_run) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["training.png"]
 
 
-def test_best_beside_nan(tmp_path) -> None:
+def test_best_beside_nan(tmp_path, capsys) -> None:
     """A validation that gave NaN is not the best one; where all did, there is none."""
     log = tmp_path / "log"
     values = [("nan", "nan", "nan"), ("3.5", "11.3", "nan"), ("3.25", "9.5", "nan")]
@@ -217,16 +211,15 @@ def test_best_beside_nan(tmp_path) -> None:
             for number, (loss, ppl, bleu) in enumerate(values, 1)
         )
     )
-    result = run([sys.executable, SCRIPT, log], cwd=tmp_path)
-    assert result.stderr == ""
-    assert result.stdout.splitlines()[1:4] == [
+    main([str(log), "--plot", f"{tmp_path}/a.png"])
+    assert capsys.readouterr().out.splitlines()[1:4] == [
         "  best valid loss: 3.25 bits (update 30, 0 s)",
         "  best valid perplexity: 9.5 2^nll_loss (update 30, 0 s)",
         "  no valid BLEU: all values are NaN",
     ]
 
 
-def test_what_is_drawn_is_named(logs, read_run) -> None:
+def test_what_is_drawn_is_named(logs) -> None:
     """Titles, units, and a legend with both runs' training and validation."""
     figure = draw([read_run(logs / f"{name}.log", name) for name in ("whole", "parts")])
     expected = ["loss (bits)", "perplexity (2^nll_loss)", "BLEU (points)", "R-Drop's KL (bits)"]
@@ -243,7 +236,7 @@ def test_what_is_drawn_is_named(logs, read_run) -> None:
     }
 
 
-def test_damaged_tensorboard(logs, tmp_path, read_run) -> None:
+def test_damaged_tensorboard(logs, tmp_path) -> None:
     shutil.copytree(logs / "whole.board", tmp_path / "board")
     (file,) = (tmp_path / "board" / "train_inner").iterdir()
     content = file.read_bytes()
@@ -260,15 +253,16 @@ def test_damaged_tensorboard(logs, tmp_path, read_run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no.log"], "plot_training: no such log: no.log"),
-        (["empty.log"], "plot_training: empty.log holds no lines of a fairseq training; give what"),
-        (["other.log"], "plot_training: other.log holds no lines of a fairseq training"),
-        (["folder"], "plot_training: folder holds no TensorBoard events of a fairseq training"),
-        (["boards"], "plot_training: boards holds several runs, name one, or two to compare: "),
+        (["no.log"], "rdrop plot: no such log: no.log"),
+        (["empty.log"], "rdrop plot: empty.log holds no lines of a fairseq training; give what"),
+        (["other.log"], "rdrop plot: other.log holds no lines of a fairseq training"),
+        (["folder"], "rdrop plot: folder holds no TensorBoard events of a fairseq training"),
+        (["boards"], "rdrop plot: boards holds several runs, name one, or two to compare: "),
         (["a", "b", "--names", "one"], "--names has 1 names for 2 logs"),
         (["a", "a"], "the runs need different --names, got a a"),
-        (["a", "--plot", "a.pdf"], "--plot writes a PNG: name it so (training.png), got a.pdf"),
-        (["a", "--plot", "no/a.png"], "no such folder to write to: no"),
+        (["a", "--plot", "a.pdf"], "--plot: a PNG is written: name it a.png, got a.pdf"),
+        (["a", "--plot", "folder"], "--plot: folder is a folder: name a file to write"),
+        (["a", "--plot", "no/a.png"], "--plot: no such folder to write to: no"),
     ],
 )
 def test_wrong_input(logs, arguments, message, tmp_path, monkeypatch, capsys) -> None:
@@ -279,9 +273,18 @@ def test_wrong_input(logs, arguments, message, tmp_path, monkeypatch, capsys) ->
         shutil.copytree(logs / f"{name}.board", tmp_path / "boards" / name)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["plot_training.py", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        main(arguments)
     code = stopped.value.code
     assert message in (capsys.readouterr().err.splitlines()[-1] if code == 2 else code)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_full_disk(logs, tmp_path) -> None:
+    """One sentence; the picture that was there stays, and nothing beside it."""
+    picture = tmp_path / "a.png"
+    picture.write_text("an older one")
+    said = pytest.raises(SystemExit, match=r"^rdrop plot: .*; nothing was left half-written$")
+    with said, full_disk():
+        main([f"{logs}/whole.log", "--plot", str(picture)])
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == {picture: "an older one"}
