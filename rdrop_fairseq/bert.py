@@ -4,7 +4,7 @@ The eps of LayerNorm (--layer-norm-eps): fairseq fixes it at 1e-5, as RoBERTa wa
 and its like have 1e-12. With the wrong one the hidden states of MiniLM-L6 are off by up to
 4e-3, with the right one by 7e-6. And segments: BERT adds another vector to the tokens of a
 pair's second sentence than to those of the first.
-``scripts/convert_roberta.py`` makes checkpoints for it.
+``rdrop convert`` makes checkpoints for it.
 """
 
 from argparse import ArgumentParser, Namespace

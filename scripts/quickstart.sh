@@ -109,7 +109,7 @@ train() {
 evaluate() {
   local run=$out/$1
   [[ -f $run/scores.json && $run/scores.json -nt $run/done ]] && return
-  bash "$root/scripts/evaluate.sh" "$out/bin" "$run/checkpoint_last.pt" --out "$run" \
+  rdrop evaluate "$out/bin" "$run/checkpoint_last.pt" --out "$run" \
     --reference "$out/text/test.en" >/dev/null
 }
 
@@ -123,7 +123,7 @@ trivial() {
   yes "$most" 2>/dev/null | head -n "$lines" >"$out/trivial/constant.txt" || true
 }
 
-score() { python "$root/scripts/score.py" --reference "$out/text/test.en" --hypothesis "$@"; }
+score() { rdrop score --reference "$out/text/test.en" --hypothesis "$@"; }
 
 samples() {
   local line

@@ -33,7 +33,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .command_line import command, output_file, parser, whole
@@ -290,6 +290,7 @@ def adaptive_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
     def criterion(name: str, **settings: object) -> torch.nn.Module:
         return CRITERION_REGISTRY[name](task, False, **settings)
 
+    measured: Callable[..., Any]
     if variant.startswith("adaptive_loss"):
         measured = criterion("adaptive_loss")
     elif variant.startswith("ours"):
@@ -297,8 +298,10 @@ def adaptive_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
         measured = criterion("rdrop_adaptive_loss", rdrop_adaptive_kl=kl, rdrop_impl=impl)
     else:
 
-        def measured(model: torch.nn.Module, sample: dict) -> tuple[torch.Tensor]:
+        def of_body(model: torch.nn.Module, sample: dict) -> tuple[torch.Tensor]:
             return (model(**sample["net_input"])[0].float().sum(),)
+
+        measured = of_body
 
     def step() -> None:
         model.zero_grad()
@@ -333,7 +336,7 @@ def loss_step(args: argparse.Namespace, variant: str) -> Callable[[], None]:
         return loss + 5 * compute_kl_loss(Model, (logits,), target.unsqueeze(-1).eq(1))
 
     target = torch.randint(4, vocabulary, (rows,), device=args.device)
-    settings = {"alpha": 5.0, "label_smoothing": 0.1, "ignore_index": 1}
+    settings: dict[str, Any] = {"alpha": 5.0, "label_smoothing": 0.1, "ignore_index": 1}
     settings["compile"] = variant.endswith("compiled")
     first = torch.randn(rows, WIDTH, device=args.device)
     features = torch.cat([first, first + 0.1 * torch.randn_like(first)]).to(dtype).requires_grad_()

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import UsageError
 
-Main = Callable[[Sequence[str] | None], None]
+
+class Main(Protocol):
+    """The main function of a tool; the command line's arguments are the default."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None: ...
 
 
 def command(name: str) -> Callable[[Main], Main]:

@@ -17,7 +17,7 @@ from .command_line import explained
 
 # transformers would import torchaudio, and the one that ve-fairseq brings cannot be
 # imported beside torch 2.13
-sys.modules.setdefault("torchaudio", None)
+sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
 import transformers  # noqa: E402
 
 TOLERANCE = 1e-4
@@ -39,8 +39,8 @@ class Converted(NamedTuple):
     vocabulary: Vocabulary
     has_lm_head: bool  #: else fairseq's is random
     args: argparse.Namespace  #: of fairseq's model
-    theirs: nn.Module
-    ours: nn.Module
+    theirs: Any  #: transformers' model, whose parts have no types
+    ours: Any  #: fairseq's
 
 
 def convert(folder: Path, gpt2_bpe: Path | None) -> Converted:
@@ -154,7 +154,7 @@ def fairseq_args(config: Any) -> argparse.Namespace:
 
 
 def converted(
-    theirs: nn.Module, initial: dict[str, Tensor], rows: list[int], has_lm_head: bool
+    theirs: Any, initial: dict[str, Tensor], rows: list[int], has_lm_head: bool
 ) -> dict[str, Tensor]:
     """fairseq's state_dict with the weights of ``theirs``.
 
@@ -201,7 +201,7 @@ def converted(
     return {name: value.detach().clone() for name, value in state.items()}
 
 
-def _copy(state: dict[str, Tensor], name: str, module: nn.Module) -> None:
+def _copy(state: dict[str, Tensor], name: str, module: Any) -> None:
     state[f"{name}.weight"], state[f"{name}.bias"] = module.weight, module.bias
 
 

@@ -24,7 +24,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ class Run(NamedTuple):
     curves: dict[tuple[str, str], numpy.ndarray]  #: each [points, 3]
 
 
-def numbers(pairs: dict[str, object]) -> dict[str, float]:
+def numbers(pairs: dict[str, Any]) -> dict[str, float]:
     """Those of ``pairs`` that are numbers; fairseq writes them as strings."""
     found = {}
     for key, value in pairs.items():
@@ -142,7 +142,8 @@ def read_tensorboard(folder: Path) -> Iterator[Record]:
         )
     content = {file: list(events(file)) for file in files}
     content = {file: found for file, found in content.items() if found}
-    records, splits, process = [], set(), 0
+    splits: set[str] = set()
+    records, process = [], 0
     for file, found in sorted(content.items(), key=lambda item: item[1][0].wall_time):
         split = file.parent.name
         if split in splits:  # it has a file of this process already

@@ -20,10 +20,10 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sacrebleu.metrics import BLEU, CHRF, TER
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import PairedTest, Result
 
 from ..errors import UsageError
 from .command_line import command, moses_language, output_file, parser, setting
@@ -31,7 +31,7 @@ from .files import write_json
 from .text import whole_lines
 
 SIDES = ("hypothesis", "reference")
-Sides = tuple[list[str], ...]  #: their lines
+Sides = tuple[list[str], list[str]]  #: their lines
 
 
 def score(
@@ -102,7 +102,7 @@ def compare(
     Returns: for BLEU and chrF2 the two scores, their difference, the p-value, whether the two
         texts are identical, and the signature, which names the number of resamplings and the seed.
     """
-    systems = [("baseline", baseline), ("hypothesis", hypothesis)]
+    systems: list[tuple[str, Sequence[str]]] = [("baseline", baseline), ("hypothesis", hypothesis)]
     metrics = {
         "BLEU": BLEU(references=[reference], trg_lang=language, lowercase=lowercase),
         "chrF2": CHRF(references=[reference], lowercase=lowercase),
@@ -110,7 +110,7 @@ def compare(
     signatures, results = PairedTest(systems, metrics, None, "bs", n_samples=1000)()
     comparison = {}
     for name in metrics:
-        before, after = results[name]
+        before, after = cast(list[Result], results[name])
         difference = after.score - before.score
         comparison[name] = {
             "baseline": before.score,
@@ -271,7 +271,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.tokens:
         paths |= {f"{side} of tokens": path for side, path in zip(SIDES, args.tokens, strict=True)}
     texts = texts_to_score(paths)
-    tokens = tuple(texts[f"{side} of tokens"] for side in SIDES) if args.tokens else None
+    tokens = None
+    if args.tokens:
+        tokens = texts["hypothesis of tokens"], texts["reference of tokens"]
     found = report(
         (texts["hypothesis"], texts["reference"]),
         language=args.language,

@@ -34,8 +34,8 @@ def effects_of(
     Args:
         states: of the checkpoints called ``names``, whose configuration names ``args.data``.
     """
-    models: list[nn.Module] = []
-    task = None
+    models: list[Any] = []
+    task: Any = None
     for name, state in zip(names, states, strict=True):
         hint = f"{args.data} does not fit {name}: give the folder that it was trained on"
         with explained(hint):
@@ -56,7 +56,7 @@ def effects_of(
 
 
 def _first_examples(
-    task: FairseqTask, models: list[nn.Module], args: argparse.Namespace
+    task: FairseqTask, models: list[Any], args: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """The first examples of the split, each as a batch of its own, without those too long."""
     splits = sorted({path.name.split(".")[0] for path in args.data.rglob("*.idx")})
@@ -75,9 +75,7 @@ def _first_examples(
         return [dataset.collater([dataset[index]]) for index in indices[: args.sentences]]
 
 
-def _head_to_measure(
-    task: FairseqTask, models: list[nn.Module], heads: list[set[str]]
-) -> str | None:
+def _head_to_measure(task: FairseqTask, models: list[Any], heads: list[set[str]]) -> str | None:
     """The classification head that all checkpoints hold, or None: measure the vocabulary."""
     if not hasattr(task, "label_dictionary"):
         return None
