@@ -23,7 +23,7 @@ def _matthews(pred: ndarray, target: ndarray) -> dict[str, float]:
 
 
 def _correlations(pred: ndarray, target: ndarray) -> dict[str, float]:
-    found = pearson_and_spearman(pred, target)
+    found = pearson_and_spearman(pred.astype(float), target.astype(float))
     return {"Pearson": 100 * found["pearson"], "Spearman": 100 * found["spearmanr"]}
 
 

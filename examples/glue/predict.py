@@ -2,10 +2,10 @@
 
     python examples/glue/predict.py TASK DATA RUN
 
-DATA is the data-bin that prepare.sh made, RUN the folder that train.sh made. RUN/checkpoint_best.pt,
-the best by the metric on the dev set, predicts the dev and test sets. RUN gets scores.json,
-SPLIT.predictions.tsv (prediction and true label) for the splits with labels, and for GLUE's test
-sets the files that https://gluebenchmark.com takes, in submission/.
+DATA is the data-bin that prepare.sh made, RUN the folder that train.sh made. The best checkpoint by
+the metric on the dev set, RUN/checkpoint_best.pt, predicts the dev and test sets. RUN gets
+scores.json, SPLIT.predictions.tsv (prediction and true label) for the splits with labels, and for
+GLUE's test sets the files that https://gluebenchmark.com takes, in submission/.
 """
 
 import logging

@@ -22,7 +22,7 @@ from tagging import load, tags_of
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.tools.command_line import command, existing_file, existing_folder, parser
-from rdrop_fairseq.tools.pieces import add_encoder, of_words as pieces_of_words
+from rdrop_fairseq.tools.pieces import add_encoder, of_words
 from rdrop_fairseq.tools.text import read_lines
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = str(args.file or "standard input")
     with args.file.open("rb") if args.file else nullcontext(sys.stdin.buffer) as lines:
         given = list(read_lines(lines, name))
-    to_pieces = pieces_of_words(args)
+    to_pieces = of_words(args)
     if args.tokenised:
         sentences = [line.split() for line in given]
     else:
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.data} was made with another encoder than {args.encoder}: their dict.txt differ"
         )
     model, task = load(args.run / "checkpoint_best.pt", args.data, args.cpu)
-    of_words = [[its or [UNKNOWN] for its in pieces] for pieces in to_pieces(sentences)]
-    tags, cut = tags_of(model, task, of_words, batch_size=32)
+    filled = [[its or [UNKNOWN] for its in pieces] for pieces in to_pieces(sentences)]
+    tags, cut = tags_of(model, task, filled, batch_size=32)
     if cut:
         print(f"note: {cut} words beyond {task.max_positions()} tokens get O", file=sys.stderr)
     if not args.entities:

