@@ -4,8 +4,9 @@
 
 DATA is the data-bin that prepare.sh made, RUN the folder that train.sh made. The best checkpoint by
 the metric on the dev set, RUN/checkpoint_best.pt, predicts the dev and test sets. RUN gets
-scores.json, SPLIT.predictions.tsv (prediction and true label) for the splits with labels, and for
-GLUE's test sets the files that https://gluebenchmark.com takes, in submission/.
+scores.json, SPLIT.examples.tsv (a row, its label, the prediction, and what rdrop compare reads) for
+the splits with labels, and for GLUE's test sets the files that https://gluebenchmark.com takes, in
+submission/.
 """
 
 import logging
@@ -40,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint = args.run / "checkpoint_best.pt"
     if not checkpoint.is_file():
         raise UsageError(f"{checkpoint} does not exist: run train.sh first")
-    state = State(args.run)
-    state.check(state.content.get("settings", {}), [args.data])  # what it was trained with
+    State(args.run).check_input(args.data)
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
         [str(checkpoint)], arg_overrides={"data": str(args.data)}
     )
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if target is not None:
             scores[split] = score(predicted, target)
             print(f"{split}:", *(f"{name} {value:.2f}" for name, value in scores[split].items()))
-            rows = [f"{p}\t{t}" for p, t in zip(predicted, target, strict=True)]
-            write_lines(args.run / f"{split}.predictions.tsv", ["prediction\tlabel", *rows])
+            lines = examples(predicted, target, list(scores[split]))
+            write_lines(args.run / f"{split}.examples.tsv", lines)
         elif args.task in TASKS:
             file = dict(zip(("test", "test1"), TASKS[args.task].submission, strict=False))[split]
             (args.run / "submission").mkdir(exist_ok=True)
@@ -104,6 +104,18 @@ def predict(
         predicted[:, 0] if task.cfg.regression_target else predicted,
         np.stack([targets[row] for row in order]) if targets else None,
     )
+
+
+def examples(predicted: ndarray, target: ndarray, names: list[str]) -> list[str]:
+    """A line for each row with what it adds to those of the scores that are sums over rows."""
+    columns = {"row": range(1, len(target) + 1), "label": target, "prediction": predicted}
+    if "accuracy" in names:
+        columns["accuracy"] = 100 * (predicted == target)
+    if "F1" in names:
+        columns |= {"F1 true": 1 * (target == "1"), "F1 predicted": 1 * (predicted == "1")}
+        columns["F1 correct"] = columns["F1 true"] * columns["F1 predicted"]
+    lines = zip(*columns.values(), strict=True)
+    return ["\t".join(columns), *("\t".join(map(str, line)) for line in lines)]
 
 
 def submission(predicted: ndarray, regression: bool) -> list[str]:

@@ -24,6 +24,7 @@ set -euo pipefail
 source "$(dirname "$0")/../../scripts/recipe.sh"
 source "$here/task.sh"
 no_flags
+((!${#dry[@]})) || die "--dry-run is train.sh's: what is done here follows from the data"
 shopt -s nullglob
 GLUE_DIR=${GLUE_DIR:-} TSV_DIR=${TSV_DIR:-} GPT2_BPE=${GPT2_BPE:-$root/runs/gpt2_bpe}
 

@@ -21,7 +21,13 @@ from seqeval.metrics.sequence_labeling import get_entities
 from tagging import load, tags_of
 
 from rdrop_fairseq.errors import UsageError
-from rdrop_fairseq.tools.command_line import command, existing_file, existing_folder, parser
+from rdrop_fairseq.tools.command_line import (
+    command,
+    existing_file,
+    existing_folder,
+    moses_language,
+    parser,
+)
 from rdrop_fairseq.tools.pieces import add_encoder, of_words
 from rdrop_fairseq.tools.text import read_lines
 
@@ -35,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("file", type=existing_file, nargs="?", metavar="FILE", help="default: standard input")
     add_encoder(of)
     add("--tokenised", action="store_true", help="words are separated by spaces already")
-    add("--language", default="en", help="for the tokeniser; default: en")
+    add("--language", type=moses_language, default="en", help="for the tokeniser; default: en")
     add("--entities", action="store_true", help="print entities instead of words and tags")
     add("--cpu", action="store_true", help="do not use a GPU")
     args = of.parse_intermixed_args(argv)  # FILE may come after the options

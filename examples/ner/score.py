@@ -4,8 +4,9 @@
 
 OUT is the folder that prepare.sh made, RUN the one that train.sh made. RUN/checkpoint_best.pt, the
 best by the F1 of the dev set, tags. RUN gets SPLIT.conll, a word a line with its true and its
-predicted tag, as CoNLL's evaluation script reads it, and scores.json: F1, precision and recall of
-entities, micro-averaged, in percent; a perfect prediction has 100.
+predicted tag, as CoNLL's evaluation script reads it; SPLIT.examples.tsv, the entities of each
+sentence, for rdrop compare; and scores.json: F1, precision and recall of entities, micro-averaged,
+in percent; a perfect prediction has 100.
 """
 
 import logging
@@ -16,6 +17,7 @@ from conll import read, write
 from seqeval.metrics import f1_score, precision_score, recall_score
 from tagging import load, tags_of
 
+from rdrop_fairseq.criterions.sequence_tagging import count_entities
 from rdrop_fairseq.tools.command_line import command, existing_folder, parser, whole
 from rdrop_fairseq.tools.files import write_json, write_lines
 from rdrop_fairseq.tools.state import State
@@ -32,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = of.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     logging.getLogger("rdrop_fairseq").setLevel(logging.WARNING)
-    data, state = args.out / "data-bin", State(args.run)
-    state.check(state.content.get("settings", {}), [data])  # what it was trained with
+    data = args.out / "data-bin"
+    State(args.run).check_input(data)
     model, task = load(args.run / "checkpoint_best.pt", data, args.cpu)
     all_scores = {}
     for split in ("valid", "test"):
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         write_lines(args.run / f"{split}.conll", write(both))
         true = [[row[1] for row in sentence] for sentence in both]
+        write_lines(args.run / f"{split}.examples.tsv", examples(true, predicted))
         all_scores[split] = scores(true, predicted)
         print(f"{split}:", *(f"{name} {score:.2f}" for name, score in all_scores[split].items()))
     write_json(args.run / "scores.json", all_scores)
@@ -66,6 +69,14 @@ def words_of(pieces: str, labels: str) -> list[list[str]]:
             words.append([])
         words[-1].append(piece)
     return words
+
+
+def examples(true: list[list[str]], predicted: list[list[str]]) -> list[str]:
+    """A line for each sentence: its true, predicted and correct entities."""
+    lines = ["sentence\tF1 true\tF1 predicted\tF1 correct"]
+    for number, row in enumerate(zip(true, predicted, strict=True), 1):
+        lines.append("\t".join(map(str, (number, *count_entities(*([tags] for tags in row))))))
+    return lines
 
 
 def scores(true: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:

@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import shutil
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -20,9 +19,10 @@ from fairseq.data.dictionary import Dictionary
 from scipy.stats import pearsonr
 
 from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.compare import rows_of
 from rdrop_fairseq.tools.corpus import gpt2_bpe
 
-from ..conftest import ROOT, corpus_lines, run
+from ..conftest import ROOT, corpus_lines
 from .conftest import recipe_on
 
 SCRIPTS = ROOT / "examples" / "glue"
@@ -300,6 +300,15 @@ def test_metrics_compare_text(modules) -> None:
     }
 
 
+def test_what_each_row_adds_to_f1(modules) -> None:
+    """As rdrop compare adds it up."""
+    true, found = np.array(list("110")), np.array(list("101"))
+    assert modules("predict").examples(found, true, ["accuracy", "F1"]) == [
+        "row\tlabel\tprediction\taccuracy\tF1 true\tF1 predicted\tF1 correct",
+        *("1\t1\t1\t100\t1\t1\t1", "2\t1\t0\t0\t1\t0\t0", "3\t0\t1\t0\t0\t1\t0"),
+    ]
+
+
 def test_ratings_on_the_scale_of_the_server(modules) -> None:
     predict = modules("predict")
     assert predict.submission(np.array([0.5, -0.1, 1.2]), regression=True) == [
@@ -356,12 +365,11 @@ def test_scores_are_those_of_the_predictions(mnli) -> None:
     scores = json.loads((run_folder / "scores.json").read_text())
     assert list(scores) == ["valid", "valid1"]
     for split, found in scores.items():
-        text = (run_folder / f"{split}.predictions.tsv").read_text()
-        header, *lines = [line.split("\t") for line in text.splitlines()]
-        assert header == ["prediction", "label"]
-        assert [true for _, true in lines] == ["entailment", "neutral", "contradiction"] * 4
-        right = sum(predicted == true for predicted, true in lines)
-        assert found == {"accuracy": pytest.approx(100 * right / 12)}
+        lines = rows_of(run_folder / f"{split}.examples.tsv")
+        assert [line["label"] for line in lines] == ["entailment", "neutral", "contradiction"] * 4
+        right = [100.0 * (line["prediction"] == line["label"]) for line in lines]
+        assert [float(line["accuracy"]) for line in lines] == right
+        assert found == {"accuracy": pytest.approx(np.mean(right))}
         assert f"{split}: accuracy {found['accuracy']:.2f}\n" in mnli.scored
     for name in ("MNLI-m", "MNLI-mm"):
         header, *lines = (run_folder / "submission" / f"{name}.tsv").read_text().splitlines()
@@ -406,7 +414,7 @@ def test_changed_data_are_neither_prepared_nor_scored(mnli, tmp_path, roberta) -
     result = recipe("evaluate", "MNLI", check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert "rdrop was made with other settings or data: data-bin is not what it was" in line
+    assert "out/rdrop was made with other data than" in line
 
 
 def test_a_regression_of_single_sentences(recipe, tmp_path) -> None:
@@ -422,9 +430,10 @@ def test_a_regression_of_single_sentences(recipe, tmp_path) -> None:
     recipe("evaluate", "mine", RUN="baseline")
     run_folder = tmp_path / "out" / "baseline"
     scores = json.loads((run_folder / "scores.json").read_text())
-    lines = (run_folder / "test.predictions.tsv").read_text().splitlines()[1:]
-    predicted, true = np.array([line.split("\t") for line in lines]).astype(float).T
-    assert true.tolist() == pytest.approx([float(rating) for rating in ratings])
+    lines = rows_of(run_folder / "test.examples.tsv")
+    assert list(lines[0]) == ["row", "label", "prediction"]
+    true, predicted = ([float(line[name]) for line in lines] for name in ("label", "prediction"))
+    assert true == pytest.approx([float(rating) for rating in ratings])
     assert scores["test"]["Pearson"] == pytest.approx(100 * pearsonr(predicted, true)[0], abs=1e-4)
     assert not (run_folder / "submission").exists()
 
@@ -518,44 +527,6 @@ def test_wrong_arguments(recipe, script, arguments, settings, message) -> None:
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
-
-
-def table_rows(output: str) -> list[dict[str, str]]:
-    """The rows of seeds_table.py's table."""
-    lines = [line.strip("| ").split(" | ") for line in output.splitlines() if line[:1] == "|"]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
-
-
-def test_summary_by_hand(tmp_path) -> None:
-    """Median, mean, deviation; the best seed by the first metric of the dev set, seed 2 here."""
-    scores = {  # seed: dev accuracy, dev F1, test accuracy
-        1: (80.0, 70.0, 75.0),
-        2: (86.0, 60.0, 71.0),
-        3: (86.0, 65.0, 79.0),
-        10: (82.0, 90.0, 90.0),
-    }
-    for seed, (dev, f1, test) in scores.items():
-        folder = tmp_path / "RTE" / "large" / "rdrop-8" / f"seed{seed}"
-        folder.mkdir(parents=True)
-        found = {"valid": {"accuracy": dev, "F1": f1}, "test": {"accuracy": test}}
-        (folder / "scores.json").write_text(json.dumps(found))
-    other = tmp_path / "CoLA" / "large" / "baseline" / "seed1"
-    other.mkdir(parents=True)
-    (other / "scores.json").write_text(json.dumps({"valid": {"accuracy": 50.0}}))
-    command = [
-        sys.executable,
-        ROOT / "scripts" / "recipe" / "seeds_table.py",
-        tmp_path / "RTE" / "large",
-    ]
-    rows = table_rows(run([*command, tmp_path / "CoLA" / "large"]).stdout)
-    f1, dev, test, baseline = rows
-    assert (dev["task"], dev["set"], dev["setting"]) == ("RTE", "valid", "rdrop-8")
-    assert (dev["median"], dev["mean"], dev["best"]) == ("84.00", "83.50", "86.00 (seed 2)")
-    assert dev["sd"] == "3.00"  # of -3.5, 2.5, 2.5, -1.5: the squares' sum, 27, over 3
-    assert dev["each"] == "80.00 86.00 86.00 82.00"
-    assert (f1["metric"], f1["best"]) == ("F1", "60.00 (seed 2)")
-    assert (test["set"], test["best"]) == ("test", "71.00 (seed 2)")
-    assert (baseline["task"], baseline["sd"]) == ("CoLA", "-")
 
 
 def test_reviews_have_two_classes(modules, tmp_path, monkeypatch) -> None:

@@ -15,7 +15,9 @@ from rdrop_fairseq.tools.corpus import packages
 
 def saved(folder, name: str, **args):
     """A checkpoint of --arch NAME, of which nothing but its settings is there."""
-    torch.save({"args": None, "cfg": {"model": {"_name": name, **args}}, "model": {}}, folder / "m.pt")
+    torch.save(
+        {"args": None, "cfg": {"model": {"_name": name, **args}}, "model": {}}, folder / "m.pt"
+    )
     return folder / "m.pt"
 
 
