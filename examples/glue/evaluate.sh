@@ -1,23 +1,21 @@
 #!/usr/bin/env bash
-# Scores what train.sh has trained on a task: GLUE's metric on the dev set for every run, mean
-# and standard deviation over the seeds; writes predictions of the test set as GLUE's server
-# takes them. Runs that are scored already are not scored again.
+# Scores what train.sh has trained on a task by GLUE's metric, on the dev set and whatever else has
+# labels, and predicts the test set in the form of GLUE's server.
 #
-#   bash examples/glue/evaluate.sh [--small] TASK
+#   bash examples/glue/evaluate.sh TASK [--small] [--dry-run] [FLAG...]
 #
-#   TASK     what train.sh was given
-#   --small  as train.sh was given it
+#   TASK       what train.sh was given
+#   --small    as train.sh was given it
+#   --dry-run  print the command
+#   FLAG       of examples/glue/predict.py: --batch-size N, --cpu
+#
+# Writes scores.json, SPLIT.examples.tsv and, for GLUE's tasks, submission/ to OUT/RUN.
 #
 # Settings (environment variables):
-#   ROBERTA_PATH  as train.sh was given it; it is not read
-#   BATCH         examples in a batch                       default: 32
-#   CPU           1: do not use a GPU                       default: 0
-#   OUT           where train.sh wrote                      default: runs/glue
-#   TSV_DIR, SMALL_DIR   as prepare.sh was given them
+#   OUT  where train.sh has written        default: runs/glue.TASK; --small: runs/glue.TASK.small
+#   RUN  folder in OUT                     default: rdrop
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-source "$here/settings.sh"
-
-read_arguments "$@"
-score_runs python "$here/predict.py" "$TASK" "$data"
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/task.sh"
+start python "$here/predict.py" "$TASK" "$OUT/data-bin" "$OUT/${RUN:-rdrop}" ${flags[@]+"${flags[@]}"}

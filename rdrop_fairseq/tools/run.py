@@ -176,12 +176,12 @@ def plan(args: Namespace, words: list[str]) -> Plan:
         check_environment(args.nodes)
     flags, devices = flags_of(words), choose_devices(words, args)
     added, size, note = batch_flags(words, devices, args.update_tokens, args.update_sentences)
-    batch = flags.get("--max-tokens") or flags.get("--batch-size")
+    sizes = [flags[name] for name in ("--max-tokens", "--batch-size") if name in flags]
     return Plan(
         launched([*words, *added], devices),
         settings | size,
         args.updates or int(flags.get("--max-update") or 0),
-        f"batches of {batch} on {devices.world} process(es)",
+        f"batches of {' or '.join(sizes)} on {devices.world} process(es)",
         Path(flags.get("--restore-file") or args.folder / "checkpoint_last.pt"),
         note,
     )

@@ -97,6 +97,19 @@ class State:
     def save(self) -> None:
         write_json(self.path, self.content)
 
+    def check_input(self, path: Path) -> None:
+        """Compare one of the inputs with what the run has read.
+
+        Raises:
+            UsageError: it has changed since.
+        """
+        was = self.content.get("inputs", {}).get(path.name)
+        if was and was["sha256"] != _checksum(path, was)["sha256"]:
+            raise UsageError(
+                f"{self.path.parent} was made with other data than {path} holds now: make that "
+                "again as it was, or remove the run"
+            )
+
     def check(self, settings: dict[str, str], inputs: Iterable[Path]) -> None:
         """Compare with how the run was made, and note it.
 

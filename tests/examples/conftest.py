@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,25 +106,28 @@ def roberta(tmp_path_factory) -> Path:
     return folder
 
 
+def recipe_on(roberta: Path, scripts: Path, out: Path) -> Callable[..., Any]:
+    """recipe("prepare", "RTE", ...): run a script of the folder on the tiny RoBERTa."""
+
+    def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
+        env = {"ROBERTA_PATH": f"{roberta}/model.pt", "GPT2_BPE": f"{roberta}/bpe"}
+        env |= {"OUT": str(out), **settings}
+        return run(["bash", scripts / f"{script}.sh", *arguments], check=check, env=env)
+
+    return recipe
+
+
 @pytest.fixture
-def on_tiny_roberta(roberta: Path, tmp_path: Path) -> Callable[[Path], Callable[..., Any]]:
-    """on_tiny_roberta(folder)("prepare", "RTE", ...): run a script of the folder."""
-
-    def on_tiny_roberta(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-        def recipe(script: str, *arguments: str, check: bool = True, **settings: str):
-            env = {
-                "ROBERTA_PATH": str(roberta / "model.pt"),
-                "GPT2_BPE": str(roberta / "bpe"),
-                "OUT": str(tmp_path / "out"),
-                "CPU": "1",
-                "WORKERS": "1",
-                **settings,
-            }
-            return run(["bash", folder / f"{script}.sh", *arguments], check=check, env=env)
-
-        return recipe
-
-    return on_tiny_roberta
+def modules(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], ModuleType]]:
+    """modules("rows"): a module of the recipe whose folder is SCRIPTS in the file of tests."""
+    folder = str(request.module.SCRIPTS)
+    monkeypatch.syspath_prepend(folder)
+    yield import_module
+    for name, module in list(sys.modules.items()):  # another recipe may have one of that name
+        if str(getattr(module, "__file__", None)).startswith(folder):
+            del sys.modules[name]
 
 
 def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:

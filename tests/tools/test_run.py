@@ -207,12 +207,12 @@ def test_other_batches_begin_the_epoch_anew(fake, tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("SAVED", "/nowhere")
     monkeypatch.setenv("STATUS", "1")
 
-    def place(tokens: str, batches: int = 7) -> int:
+    def place(tokens: str, *flags: str) -> int:
         """Where in its epoch the checkpoint is after another start with so many tokens."""
         last.parent.mkdir(exist_ok=True)
-        torch.save({"extra_state": {"train_iterator": {"iterations_in_epoch": batches}}}, last)
+        torch.save({"extra_state": {"train_iterator": {"iterations_in_epoch": 7}}}, last)
         with pytest.raises(SystemExit):
-            rdrop_run(tmp_path, "--max-tokens", tokens)
+            rdrop_run(tmp_path, "--max-tokens", tokens, *flags)
         return torch.load(last)["extra_state"]["train_iterator"]["iterations_in_epoch"]
 
     with pytest.raises(SystemExit):
@@ -223,11 +223,14 @@ def test_other_batches_begin_the_epoch_anew(fake, tmp_path, monkeypatch, capsys)
         "note: its epoch begins anew: the checkpoint has batches of 100" in capsys.readouterr().out
     )
     assert place("64") == 7
+    assert place("64", "--batch-size", "8") == 0
+    assert place("64", "--batch-size", "8") == 7
+    assert place("64", "--batch-size", "4") == 0
     # started with other batches, but stopped before it saved anything: the checkpoint is older
     state = State(tmp_path / "run")
     state.starts.append({**state.starts[-1], "batches": "batches of 9", "time": time.time() + 1e6})
     state.save()
-    assert place("64") == 7
+    assert place("64", "--batch-size", "4") == 7
 
 
 def test_progress_in_place_of_the_log(fake, tmp_path, monkeypatch, capsys) -> None:
