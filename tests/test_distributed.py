@@ -39,19 +39,12 @@ MASKS_OF_BATCH = [
     *("--user-dir", ROOT / "tests" / "masks_of_batch", "--criterion", "rdrop_masks_of_batch"),
     *("--rdrop-alpha", "5", "--label-smoothing", "0.1", "--dropout", "0.3"),
 ]
-LAUNCH = """
-set -euo pipefail
-source scripts/recipe/stages.sh
-source scripts/recipe/launch.sh
-check_launch
-launch_training "$@"
-"""
 
 
-def training(data: Path, save_dir: Path, arch: str, impl: str, encoder: str = "twice") -> list:
-    """What a recipe's train.sh gives to launch_training."""
+def training(data: Path, arch: str, impl: str, encoder: str = "twice") -> list:
+    """What a recipe's train.sh gives to fairseq-train."""
     return [
-        *(data / "bin", *PAIR, *MASKS_OF_BATCH, "--save-dir", save_dir),
+        *(data / "bin", *PAIR, *MASKS_OF_BATCH, "--max-tokens", MAX_TOKENS),
         *("--arch", "transformer", *ARCHS[arch].split(), "--rdrop-impl", impl, "--seed", "1"),
         *("--rdrop-encoder", encoder),
         *("--optimizer", "adam", "--lr", "0.005", "--max-update", UPDATES),
@@ -60,11 +53,12 @@ def training(data: Path, save_dir: Path, arch: str, impl: str, encoder: str = "t
     ]
 
 
-def launch(processes: int, *arguments, check: bool = True, **settings):
-    """recipe/launch.sh on the CPU; two batches an update, whatever the number of processes."""
-    env = {"CPU": "1", "NGPU": str(processes), "UPDATE_FREQ": str(2 // processes)}
-    env |= {"MAX_TOKENS": str(MAX_TOKENS), "PYTHONPATH": str(ROOT), **settings}
-    return run(["bash", "-c", LAUNCH, "train", *arguments], env=env, check=check)
+def launch(processes: int, folder: Path, *arguments, check: bool = True, **settings):
+    """By rdrop run on the CPU; two batches an update, whatever the number of processes."""
+    command = ["rdrop", "run", "--folder", folder, "--", "fairseq-train", *arguments]
+    command += ["--save-dir", folder, "--cpu", "--update-freq", 2 // processes]
+    env = {"NGPU": str(processes), "PYTHONPATH": str(ROOT), **settings}
+    return run(command, env=env, check=check)
 
 
 def finished(result, save_dir: Path) -> SimpleNamespace:
@@ -97,7 +91,7 @@ def one_process(data, tmp_path_factory) -> Callable[..., SimpleNamespace]:
 
     def train(*model: str) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp("one")
-        return finished(launch(1, *training(data, folder, *model)), folder)
+        return finished(launch(1, folder, *training(data, *model)), folder)
 
     return train
 
@@ -121,7 +115,7 @@ def test_no_c10d(data, one_process, tmp_path, encoder) -> None:
     command = ["torchrun", "--nproc_per_node", "2", "--rdzv-backend", "c10d"]
     command += ["--rdzv-endpoint", "localhost:0", "--no-python", "fairseq-train"]
     model = ("transformer", "auto", encoder)  # tied, hence linear
-    command += [*training(data, tmp_path, *model), "--max-tokens", MAX_TOKENS, "--update-freq", "1"]
+    command += [*training(data, *model), "--save-dir", tmp_path, "--update-freq", "1"]
     command += ["--cpu", "--distributed-backend", "gloo", "--ddp-backend", "no_c10d"]
     command += ["--distributed-world-size", "2", "--distributed-init-method", "env://"]
     command += ["--distributed-rank", "-1", "--distributed-no-spawn"]
@@ -136,18 +130,18 @@ def test_no_c10d(data, one_process, tmp_path, encoder) -> None:
 def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     """Rank 1 dies in update 7: the launch fails; started again, it ends as if undisturbed.
 
-    Both launches are of scripts/recipe/launch.sh, which takes legacy_ddp on the CPU. Together they
-    train as one process does that nobody kills.
+    Both launches are of rdrop run, which takes legacy_ddp on the CPU. Together they train as one process does that
+    nobody kills.
     """
     model = ("transformer-untied", "logits")
-    arguments = training(data, tmp_path, *model)
-    killed = launch(2, *arguments, check=False, KILL_RANK_1_AT="7")
+    arguments = training(data, *model)
+    killed = launch(2, tmp_path, *arguments, check=False, KILL_RANK_1_AT="7")
     assert killed.returncode != 0
-    assert "Signal 9 (SIGKILL)" in killed.stderr
+    assert "Signal 9 (SIGKILL)" in killed.stdout
     last = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
     updates = last["optimizer_history"][-1]["num_updates"]
     assert 4 <= updates < 7
-    resumed = finished(launch(2, *arguments), tmp_path)
+    resumed = finished(launch(2, tmp_path, *arguments), tmp_path)
     assert f"Loaded checkpoint {tmp_path / 'checkpoint_last.pt'}" in resumed.output
     assert [int(line["num_updates"]) for line in resumed.logged] == [*range(updates + 1, 11)]
     assert "impl logits" in resumed.output
@@ -164,10 +158,10 @@ def test_classifier_is_validated_on_all_shards(pairs, tmp_path) -> None:
     arguments += ["--report-pearson-and-spearman", "--num-classes", "1"]
     arguments += ["--user-dir", ROOT / "tests" / "gather_on_cpu", "--optimizer", "adam"]
     arguments += ["--lr", "0", "--max-update", "1", "--num-workers", "0"]
-    arguments += ["--log-format", "json", "--no-save"]
+    arguments += ["--log-format", "json", "--no-save", "--max-tokens", MAX_TOKENS]
     found = []
     for processes in (1, 2):
-        result = launch(processes, *arguments, "--save-dir", tmp_path)
+        result = launch(processes, tmp_path / str(processes), *arguments)
         (line,) = re.findall(r"\| valid \| (\{.*\})$", result.stdout + result.stderr, re.M)
         valid = json.loads(line)
         assert valid["valid_pearson"] not in ("nan", "0")
@@ -185,7 +179,7 @@ def test_entities_are_counted_on_all_shards(tagged, tmp_path) -> None:
     found = []
     for processes in (1, 2):
         # a tagger that has learnt nothing finds entities at random
-        result = launch(processes, *arguments, "--save-dir", tmp_path, MAX_TOKENS="300")
+        result = launch(processes, tmp_path / str(processes), *arguments, "--max-tokens", "300")
         (line,) = re.findall(r"\| valid \| (\{.*\})$", result.stdout + result.stderr, re.M)
         valid = json.loads(line)
         assert float(valid["valid_f1"]) > 0
