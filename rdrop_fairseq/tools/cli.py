@@ -54,10 +54,11 @@ def _start(program: str, package: str, tools: dict[str, str], argv: list[str]) -
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("rdrop_fairseq"):
                 raise
-            # fairseq, or one of what setup.py lists as "recipes"
-            how = INSTALL_FAIRSEQ if error.name == "fairseq" else "pip install '.[recipes]'"
+            how = "install it, or all that the tools need: pip install '.[recipes]' in the checkout"
+            if error.name == "fairseq":
+                how = INSTALL_FAIRSEQ
             raise UsageError(
-                f"{program} {name} needs {error.name}, which is not installed: {how}"
+                f"{program} {name}: needs the Python package {error.name}: {how}"
             ) from None
     else:
         wrong = f"there is no tool {name}" if name else "name a tool"

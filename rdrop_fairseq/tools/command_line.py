@@ -34,11 +34,6 @@ def command(name: str) -> Callable[[Main], Main]:
                 where = f"{path}: " if path else ""
                 reason = f"{where}{error.strerror or error}; nothing was left half-written"
                 raise UsageError(f"{name}: {reason}") from error
-            except ModuleNotFoundError as error:
-                raise UsageError(
-                    f"{name}: needs the Python package {error.name}: install it, or all that the "
-                    "tools need: pip install '.[recipes]' in the checkout of rdrop-fairseq"
-                ) from error
             except KeyboardInterrupt:
                 sys.exit(130)
 

@@ -31,7 +31,7 @@ def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
         path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
-        files = [path.open("wb") for path in unfinished]
+        files: list[BinaryIO] = [path.open("wb") for path in unfinished]
         try:
             yield files
         finally:

@@ -19,7 +19,7 @@ from English. Duplicates are recognised by 64-bit hashes, some 80 bytes of memor
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -71,7 +71,7 @@ def labels(corpora: list[Path]) -> list[str]:
 
 
 def clean(
-    corpora: dict[str, Iterable[Pair]],
+    corpora: Mapping[str, Iterable[Pair]],
     rule: Callable[[Pair], tuple[Pair, str | None]],
     workers: int,
     write: Callable[[int, Pair], None],

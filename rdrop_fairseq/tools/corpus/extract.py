@@ -17,7 +17,7 @@ import gzip
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from ...errors import UsageError
@@ -78,7 +78,7 @@ def sides_of(corpus: Path, languages: Sequence[str]) -> list[Path]:
     return [Path(f"{corpus}.{language}") for language in languages]
 
 
-def write_sides(out: Path, languages: Sequence[str], sides: dict[str, Iterable[str]]) -> None:
+def write_sides(out: Path, languages: Sequence[str], sides: Mapping[str, Iterable[str]]) -> None:
     """Write the texts of a corpus.
 
     Args:

@@ -71,7 +71,7 @@ def test_files_by_name_packed_and_with_a_mark(corpus, tmp_path) -> None:
     command = [sys.executable, "-m", "rdrop_fairseq.tools.corpus.encode", "--languages", "es", "en"]
     command += ["--train", tmp_path / "train", "--valid", tmp_path / "my valid"]
     command += ["--test", tmp_path / "my test", "--vocab-size", "200", "--out", tmp_path / "2"]
-    run(command)
+    run(command, real=True)
     again = {path.name: path.read_bytes() for path in (tmp_path / "2").iterdir()}
     plain = {name: again.pop(name) for name in ("train.es", "train.en")}
     assert plain == {name: (corpus / name).read_bytes() for name in plain}
