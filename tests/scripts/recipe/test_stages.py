@@ -11,7 +11,7 @@ SCRIPTS = [
     path
     for folder in ("scripts", "examples/*")
     for path in sorted(ROOT.glob(f"{folder}/*.sh"))
-    if "settings" not in path.name
+    if "\nset -euo pipefail\n" in path.read_text()  # others are sourced
 ]
 
 
