@@ -13,8 +13,7 @@ implementation: the JSON says how it was computed.
 """
 
 import hashlib
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,8 +24,9 @@ from rouge_score.scoring import BootstrapAggregator, Score
 from sentences import RULE, kept_sentences, split_sentences
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, texts_to_score, write_json
+from rdrop_fairseq.tools.command_line import command, parser
+from rdrop_fairseq.tools.files import write_json
+from rdrop_fairseq.tools.score import texts_to_score
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap
@@ -72,14 +72,16 @@ def differences(
         }
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--hypothesis", type=Path, required=True, help="summaries to score")
-    parser.add_argument("--reference", type=Path, required=True, help="reference summaries")
-    parser.add_argument("--sentences", type=Path, help="references with a tab between sentences")
-    parser.add_argument("--baseline", type=Path, help="another system's, to compare with")
-    parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
-    args = parser.parse_args()
+@command("score_rouge")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "score_rouge.py")
+    add = options.add_argument
+    add("--hypothesis", type=Path, required=True, help="summaries to score")
+    add("--reference", type=Path, required=True, help="reference summaries")
+    add("--sentences", type=Path, help="references with a tab between sentences")
+    add("--baseline", type=Path, help="another system's, to compare with")
+    add("--json", type=Path, help="where to write the scores; default: nowhere")
+    args = options.parse_args(argv)
 
     texts = texts_to_score(
         {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
@@ -123,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()
