@@ -2,7 +2,7 @@
 
     python examples/cnn_dm/summaries.py --generated LOG --pieces PIECES --lead 3 --out DIR
 
-PIECES is encode_pairs.py's folder, LOG what fairseq-generate made of its test set. DIR gets hyp.txt,
+PIECES is made by encode_pairs.py, LOG by fairseq-generate from its test set. DIR gets hyp.txt,
 ref.txt and lead.txt, a text a line, in the order of the test set. lead.txt has the first three
 sentences of each document: a baseline that needs no model.
 """
@@ -14,7 +14,7 @@ from sentences import split_sentences
 
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.tools.command_line import command, existing_file, existing_folder, parser, whole
-from rdrop_fairseq.tools.corpus import gpt2_bpe
+from rdrop_fairseq.tools.corpus.gpt2_bpe import decode, find_bpe
 from rdrop_fairseq.tools.files import write_lines
 from rdrop_fairseq.tools.text import whole_lines
 
@@ -48,11 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     documents = whole_lines(args.pieces / "test.source.txt")
-    written = args.out / "hyp.bpe"
-    write_lines(written, pieces_of(args.generated, len(documents)))
-    bpe = ["--bpe-dir", str(args.pieces / "gpt2_bpe"), "--decode"]
-    gpt2_bpe.main([*bpe, str(written), str(args.out / "hyp.txt")])
-    written.unlink()
+    summaries = pieces_of(args.generated, len(documents))
+    encoding = find_bpe(args.pieces / "gpt2_bpe")
+    write_lines(args.out / "hyp.txt", (decode(pieces, encoding) for pieces in summaries))
     write_lines(args.out / "ref.txt", whole_lines(args.pieces / "test.target.txt"))
     leads = (" ".join(split_sentences(text)[: args.lead]) for text in documents)
     write_lines(args.out / "lead.txt", (" ".join(lead.split()) for lead in leads))
