@@ -88,9 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bpe.add_argument("--bpe-dir", type=existing_folder, help="folder of GPT-2's published encoding")
     bpe.add_argument("--learn", type=whole(256), metavar="N", help="learn one of N pieces")
     add("--dictionary", type=existing_file, help="of the published model: it must have all pieces")
-    add(
-        "--longest", type=whole(2), default=1024, help="tokens of a text; default 1024"
-    )
+    add("--longest", type=whole(2), default=1024, help="tokens of a text; default 1024")
     add("--positions", type=whole(2), default=1024, help="of the model; default 1024")
     add("--workers", type=whole(1), default=1, help="processes; default 1")
     add("--out", type=Path, required=True, help="folder to write")

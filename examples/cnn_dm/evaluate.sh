@@ -9,7 +9,8 @@
 #   --dry-run   print the command
 #   FLAG        of fairseq-generate, in place of what stands below, such as --beam 1
 #
-# Writes hyp.txt, ref.txt, lead.txt, rouge.json and lead.json to DIR.
+# Writes hyp.txt, ref.txt, scores.json, examples.tsv, lead.txt and lead.json to DIR. Two runs are
+# compared by rdrop compare.
 #
 # Settings (environment variables):
 #   DATASET    cnn_dm or xsum                           default: cnn_dm
@@ -17,7 +18,6 @@
 #   CRITERION  rdrop or baseline                        default: rdrop
 #   RUN        folder of the training in OUT            default: CRITERION
 #   DIR        where to write                           default: test/ beside the checkpoint; test-bos/
-#   BASELINE   another model's hyp.txt, to compare with    default: none
 #   FORCE_BOS  1: <s> before every document, and forced as the first token of every summary, as
 #              fairseq's BARTModel.sample (summarize.py) has it    default: 0
 #   ROUGE      files2rouge: score with it, too, on PTB-tokenised text; needs files2rouge and java,
@@ -51,7 +51,6 @@ if ((!${#dry[@]})); then # before hours of beam search
   dictionary=$(dirname "$checkpoint")/dict.source.txt
   [[ ! -f $dictionary ]] || cmp -s "$dictionary" "$OUT/bin/dict.source.txt" ||
     die "$OUT/bin has another dictionary than $dictionary, of the training: prepare the same text again"
-  [[ -f ${BASELINE:-$checkpoint} ]] || die "no such file: BASELINE=$BASELINE"
   if [[ $ROUGE == files2rouge ]]; then
     command -v files2rouge >/dev/null ||
       die "ROUGE=files2rouge needs the program files2rouge on PATH: install it from" \
@@ -86,7 +85,7 @@ python "$here/score_rouge.py" --hypothesis "$DIR/lead.txt" --reference "$DIR/ref
   ${sentences[@]+"${sentences[@]}"} --json "$DIR/lead.json"
 echo "$checkpoint:"
 python "$here/score_rouge.py" --hypothesis "$DIR/hyp.txt" --reference "$DIR/ref.txt" \
-  ${sentences[@]+"${sentences[@]}"} --json "$DIR/rouge.json" ${BASELINE:+--baseline "$BASELINE"}
+  ${sentences[@]+"${sentences[@]}"} --json "$DIR/scores.json" --examples "$DIR/examples.tsv"
 if [[ $ROUGE == files2rouge ]]; then
   ptb_tokenise <"$DIR/hyp.txt" >"$DIR/hyp.ptb"
   ptb_tokenise <"$DIR/ref.txt" >"$DIR/ref.ptb"

@@ -8,7 +8,7 @@
 #   --dry-run   print the command
 #   FLAG        of fairseq-eval-lm, in place of what stands below, such as --context-window 0
 #
-# Writes run.log and perplexity.json to DIR.
+# Writes run.log and scores.json to DIR.
 #
 # Settings (environment variables):
 #   MODEL, OUT, CRITERION, SEED, RUN   as given to train.sh
@@ -49,4 +49,4 @@ rdrop run --folder "$DIR" --inputs "$checkpoint" "$OUT/bin"/{dict,"$SUBSET"}.* $
 pieces=()
 ((!${#small[@]})) || pieces=(--pieces "$OUT/pieces/wiki.$SUBSET.tokens" --bpe-dir "$OUT/gpt2_bpe")
 python "$here/word_perplexity.py" --log "$DIR/run.log" ${pieces[@]+"${pieces[@]}"} \
-  --json "$DIR/perplexity.json"
+  --json "$DIR/scores.json"

@@ -26,7 +26,7 @@ from rdrop_fairseq.tools.text import whole_lines
 
 
 def measured(log: str) -> tuple[int, float]:
-    """Number of tokens and bits per token in fairseq-eval-lm's output, the last if there are more."""
+    """Number of tokens and bits per token in fairseq-eval-lm's output, when it was last started."""
     tokens = re.findall(r"Evaluated ([\d,]+) tokens", log)
     losses = re.findall(r"Loss \(base 2\): ([\d.]+)", log)
     if not (tokens and losses):
@@ -52,21 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if tokens != sum(len(line.split()) + 1 for line in lines):
             raise UsageError(f"{args.log} is not of the text {args.pieces}: they differ in length")
         words = sum(len(decode(line, encoding).split()) + 1 for line in lines)
-    report = {
-        "tokens": tokens,
-        "bits_per_token": bits,
-        "token_perplexity": 2**bits,
-        "words": words,
-        "word_perplexity": 2 ** (bits * tokens / words),
-    }
+    scores = {"word_perplexity": 2 ** (bits * tokens / words), "bits_per_token": bits}
     print(
-        "word perplexity {word_perplexity:.2f} ({words} words and line ends; "
-        "{tokens} tokens of {bits_per_token:.4f} bits, perplexity {token_perplexity:.2f})".format(
-            **report
-        )
+        f"word perplexity {scores['word_perplexity']:.2f} ({words} words and line ends; "
+        f"{tokens} tokens of {bits:.4f} bits, perplexity {2**bits:.2f})"
     )
     if args.json:
-        write_json(args.json, report)
+        write_json(args.json, {**scores, "of": {"tokens": tokens, "words": words}})
 
 
 if __name__ == "__main__":
