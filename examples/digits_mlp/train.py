@@ -15,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rdrop_fairseq.loss import rdrop_loss
-from rdrop_fairseq.tools.command_line import command, number, output_file, parser, whole
+from rdrop_fairseq.tools.command_line import command, number, output_png, parser, whole
 from rdrop_fairseq.tools.files import writing
 
 IMAGES = 1797  # of 8 x 8 pixels, ten classes
@@ -128,15 +127,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--train", type=int, default=400, help="images to train on, 10 to 1787; default 400")
     add("--epochs", type=whole(1), default=150, help="times these are gone through; default 150")
     add("--seeds", type=whole(2), default=5, help="seeds 1 to this number; default 5")
-    add("--plot", type=output_file, help="PNG to write the learning curves to; default: none")
+    add("--plot", type=output_png, help="PNG to write the learning curves to; default: none")
     args = options.parse_args(argv)
     most = IMAGES - 10  # one image of each class, at least, on either side
     if not 0 < args.dropout < 1:
         options.error(f"--dropout must be above 0 and below 1, got {args.dropout}")
     if not 10 <= args.train <= most:
         options.error(f"--train must be 10 to {most} of the {IMAGES} images, got {args.train}")
-    if args.plot and args.plot.suffix.lower() != ".png":
-        options.error(f"--plot writes a PNG: name it so (curves.png), got {args.plot}")
     return args
 
 

@@ -124,7 +124,8 @@ def test_the_ten_lines_of_the_readme() -> None:
         (["--seeds", "1"], "argument --seeds: must be a whole number of at least 2, got 1"),
         (["--train", "9"], "--train must be 10 to 1787 of the 1797 images, got 9"),
         (["--train", "1788"], "--train must be 10 to 1787 of the 1797 images, got 1788"),
-        (["--plot", "a.pdf"], "--plot writes a PNG: name it so (curves.png), got a.pdf"),
+        (["--plot", "a.pdf"], "argument --plot: a PNG is written: name it a.png, got a.pdf"),
+        (["--plot", "no/such/a.png"], "argument --plot: no such folder to write to: no/such"),
     ],
 )
 def test_wrong_input(flags, message, capsys) -> None:
