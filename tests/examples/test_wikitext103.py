@@ -1,4 +1,4 @@
-"""examples/wikitext103: whole at small size, its commands at full size, and what bad input gives."""
+"""examples/wikitext103: whole at small size, its commands at full size, what bad input gives."""
 
 import json
 import math
@@ -97,11 +97,11 @@ def test_words_of_wikitext_are_tokens(tmp_path, modules, capsys) -> None:
     printed = capsys.readouterr().out
     assert printed.startswith("word perplexity 30.46 (245569 words and line ends; 245569 ")
     (tmp_path / "pieces").write_text("1 2 3\n")
+    for name in ("encoder.json", "vocab.bpe"):
+        (tmp_path / name).touch()
+    pieces = ["--pieces", f"{tmp_path}/pieces", "--bpe-dir", str(tmp_path)]
     with pytest.raises(UsageError, match=r"log is not of the text .*pieces: they differ in length"):
-        bpe = ["--bpe-dir", str(tmp_path)]
-        for name in ("encoder.json", "vocab.bpe"):
-            (tmp_path / name).touch()
-        main(["--log", str(log), "--pieces", str(tmp_path / "pieces"), *bpe])
+        main(["--log", str(log), *pieces])
     log.write_text("INFO | loading model(s)\n")
     with pytest.raises(UsageError, match="word_perplexity: the log lacks fairseq-eval-lm's"):
         main(["--log", str(log)])
@@ -171,7 +171,7 @@ def test_training_arguments(model, criterion, expected) -> None:
 
 
 def test_authors_protocol() -> None:
-    """The README's commands: R-Drop's train_lm_adaptive_wiki103_rdrop.sh, evaluate_lm_wiki103.sh."""
+    """As R-Drop's train_lm_adaptive_wiki103_rdrop.sh and evaluate_lm_wiki103.sh have it."""
     readme = (SCRIPTS / "README.md").read_text()
     for line, expected in (
         (
