@@ -19,12 +19,21 @@
 #                    on a machine that does nothing else, and several times slower on a busy one
 set -euo pipefail
 
-source "$(dirname "$0")/recipe/stages.sh"
+root=$(cd "$(dirname "$0")/.." && pwd)
 VENV=${VENV:-$root/.venv}
 updates=2400 alpha=1 seed=1 out=$root/runs/quickstart compare=false
 
+die() {
+  echo "quickstart: $*" >&2
+  exit 1
+}
+
 while (($#)); do
   case $1 in
+    -h | --help)
+      sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" # the header comment
+      exit 0
+      ;;
     --compare) compare=true && shift ;;
     --updates | --alpha | --seed | --out)
       (($# > 1)) || die "$1 needs a value"
@@ -43,17 +52,10 @@ VENV=$(cd "$VENV" && pwd)
 export PATH="$VENV/bin:$PATH"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-# what lies there must come from the same corpus and the same settings below
-version=$(cat "$root"/scripts/quickstart_data/*.gz "${BASH_SOURCE[0]}" | cksum)
-if [[ -f $out/version && $(<"$out/version") != "$version" ]]; then
-  die "$out was made by another version of the quickstart: give another --out, or remove it"
-fi
-echo "$version" >"$out/version"
 trap 'echo "quickstart: stopped; run it again to go on from here" >&2; exit 130' INT TERM
 
-keep_memory
 # threads that spin while they wait slow each other down severalfold where a core is busy
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} PYTHONWARNINGS=ignore
 
 dim=128 # of the model, and so of the vectors that it starts from
 started=$SECONDS
@@ -67,32 +69,31 @@ stage() {
   times+=("$(printf '%-24s %4d s' "$name" $((SECONDS - begin)))")
 }
 
-prepare() {
-  [[ -d $out/text ]] || python "$root/scripts/corpus/encode_corpus.py" --corpus "$root/scripts/quickstart_data" \
-    --languages es en --vocab-size 4000 --out "$out/text"
-  # so few updates are too few to learn from nothing which word is which
-  [[ -d $out/vectors ]] || python "$root/scripts/corpus/bilingual_vectors.py" --text "$out/text/train.pieces" \
-    --languages es en --dim "$dim" --out "$out/vectors"
-  [[ -d $out/bin ]] && return
-  # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
-  preprocess "$out/bin" "$out/preprocess.log" -s es -t en --workers 1 \
-    --trainpref "$out/text/train.pieces" --validpref "$out/text/valid.pieces" \
-    --testpref "$out/text/test.pieces"
+# once FOLDER INPUT COMMAND...: makes FOLDER, unless it is there, from INPUT
+once() {
+  rdrop run --once --folder "$1" --inputs "$2" -- "${@:3}" >>"$out/prepare.log" 2>&1 || {
+    tail -n 1 "$out/prepare.log" >&2
+    die "that failed; all it said is in $out/prepare.log"
+  }
 }
 
-# train RUN CRITERION...: resumes from $out/RUN/checkpoint_last.pt if it is there
+prepare() {
+  once "$out/text" "$root/scripts/quickstart_data" \
+    rdrop corpus encode --corpus "$root/scripts/quickstart_data" --languages es en \
+    --vocab-size 4000 --out "$out/text"
+  # so few updates are too few to learn from nothing which word is which
+  once "$out/vectors" "$out/text" \
+    rdrop corpus vectors --text "$out/text/train.pieces" --languages es en --dim "$dim" --out "$out/vectors"
+  # one worker: at Ctrl-C, more of them can leave fairseq-preprocess waiting for ever
+  once "$out/bin" "$out/text" \
+    fairseq-preprocess -s es -t en --workers 1 --trainpref "$out/text/train.pieces" \
+    --validpref "$out/text/valid.pieces" --testpref "$out/text/test.pieces" --destdir "$out/bin"
+}
+
+# train RUN CRITERION...: goes on from its last checkpoint
 train() {
-  local run=$out/$1
-  shift
-  local settings="$* --max-update $updates --total-num-update $updates --seed $seed"
-  mkdir -p "$run"
-  if [[ -f $run/settings && $(<"$run/settings") != "$settings" ]]; then
-    die "$run was trained with '$(<"$run/settings")', not '$settings': give another --out, or remove it"
-  fi
-  echo "$settings" >"$run/settings"
-  [[ -f $run/done ]] && return
-  # shellcheck disable=SC2086  # settings is several arguments
-  fairseq-train "$out/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$run" $settings \
+  rdrop run --progress --folder "$out/$1" --inputs "$out/bin" "$out/vectors" -- \
+    fairseq-train "$out/bin" --user-dir rdrop_fairseq --save-dir "$out/$1" "${@:2}" \
     --task translation --source-lang es --target-lang en \
     --arch transformer --share-decoder-input-output-embed --dropout 0.1 \
     --encoder-embed-path "$out/vectors/es.vec" --decoder-embed-path "$out/vectors/en.vec" \
@@ -100,27 +101,15 @@ train() {
     --decoder-layers 3 --decoder-embed-dim "$dim" --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 \
     --label-smoothing 0.1 --optimizer adam --adam-betas '(0.9, 0.98)' \
     --lr 2e-3 --lr-scheduler polynomial_decay --warmup-updates 200 --max-tokens 1000 \
+    --max-update "$updates" --total-num-update "$updates" --seed "$seed" \
     --save-interval-updates 200 --keep-interval-updates 1 --no-epoch-checkpoints \
-    --cpu --num-workers 0 --log-format simple --log-interval 1 |
-    tee -a "$run/train.log" | python "$root/scripts/recipe/progress.py" "$updates"
-  touch "$run/done"
+    --cpu --num-workers 0 --log-format simple --log-interval 1 >/dev/null
 }
 
 evaluate() {
   local run=$out/$1
-  [[ -f $run/scores.json && $run/scores.json -nt $run/done ]] && return
-  rdrop evaluate "$out/bin" "$run/checkpoint_last.pt" --out "$run" \
-    --reference "$out/text/test.en" >/dev/null
-}
-
-# what needs no training: copying the source, or always the most frequent training sentence
-trivial() {
-  local lines
-  lines=$(wc -l <"$out/text/test.en")
-  mkdir -p "$out/trivial"
-  cp "$out/text/test.es" "$out/trivial/copy.txt"
-  most=$(sort "$out/text/train.en" | uniq -c | sort -k1,1nr -k2 | sed -n '1s/^ *[0-9]* //p')
-  yes "$most" 2>/dev/null | head -n "$lines" >"$out/trivial/constant.txt" || true
+  [[ -f $run/scores.json && $run/scores.json -nt $run/checkpoint_last.pt ]] ||
+    rdrop evaluate "$out/bin" "$run/checkpoint_last.pt" --out "$run" --reference "$out/text/test.en" >/dev/null
 }
 
 score() { rdrop score --reference "$out/text/test.en" --hypothesis "$@"; }
@@ -138,18 +127,21 @@ samples() {
 stage "prepare" prepare
 stage "train with R-Drop" train rdrop --criterion rdrop --rdrop-alpha "$alpha"
 stage "translate and score" evaluate rdrop
-trivial
 if $compare; then
   stage "train the baseline" train baseline --criterion label_smoothed_cross_entropy
   stage "translate and score it" evaluate baseline
 fi
 
+# what needs no training: copying the source, or always the most frequent training sentence
+most=$(sort "$out/text/train.en" | uniq -c | sort -k1,1nr -k2 | sed -n '1s/^ *[0-9]* //p')
+most="$most" awk '{ print ENVIRON["most"] }' "$out/text/test.en" >"$out/constant.txt"
+
 echo
 echo "== Three translations of the test set"
 samples
 echo "== Scores on the test set ($(wc -l <"$out/text/test.en") verses of books that training never saw)"
-echo "copying the source:          $(score "$out/trivial/copy.txt" | sed -n 1p)"
-echo "most frequent sentence:      $(score "$out/trivial/constant.txt" | sed -n 1p)"
+echo "copying the source:          $(score "$out/text/test.es" | sed -n 1p)"
+echo "most frequent sentence:      $(score "$out/constant.txt" | sed -n 1p)"
 if $compare; then
   echo "baseline (no R-Drop), then R-Drop, $updates updates each:"
   score "$out/baseline/hyp.txt"
@@ -166,5 +158,5 @@ echo
 echo "== Files"
 echo "data        $out/bin (text and sentencepiece model in $out/text)"
 echo "model       $out/rdrop/checkpoint_last.pt"
-echo "log         $out/rdrop/train.log"
+echo "log         $out/rdrop/run.log"
 echo "translation $out/rdrop/hyp.txt, reference $out/rdrop/ref.txt, scores $out/rdrop/scores.json"

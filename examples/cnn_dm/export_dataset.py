@@ -10,18 +10,11 @@ DIR is complete if it exists: it is written under another name and renamed.
 """
 
 import re
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import (  # scripts/corpus/text_files.py
-    argument_parser,
-    command_line,
-    load_from_hub,
-    new_folder,
-    write_lines,
-    writing_folder,
-)
+from rdrop_fairseq.tools.command_line import command, new_folder, parser
+from rdrop_fairseq.tools.corpus.hub import load_from_hub
+from rdrop_fairseq.tools.files import write_lines, writing_folder
 
 # name, configuration, column of the document, column of the summary
 DATASETS = {
@@ -58,11 +51,12 @@ def sentences_of(highlights: str) -> list[str]:
     return [one_line(without_added_stops(line)) for line in highlights.split("\n") if line.strip()]
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--dataset", choices=DATASETS, required=True, help="which of the two")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+@command("export_dataset")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "export_dataset.py")
+    options.add_argument("--dataset", choices=DATASETS, required=True, help="which of the two")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = options.parse_args(argv)
 
     name, configuration, document, summary = DATASETS[args.dataset]
     instead = "give RAW_DIR with {train,val,test}.{source,target}"
@@ -82,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -11,21 +11,15 @@ train. Each description has its package's licence: do not publish the text.
 """
 
 import hashlib
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from debian import ITEM, descriptions, stanzas  # scripts/corpus/debian.py
-from text_files import (
-    InputError,
-    argument_parser,
-    command_line,
-    existing_file,
-    new_folder,
-    writing_folder,
-)
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, existing_file, new_folder, parser
+from rdrop_fairseq.tools.corpus.debian import ITEM, descriptions, stanzas
+from rdrop_fairseq.tools.files import write_lines, writing_folder
 
-VAL = TEST = 1000  # pairs
+HELD_OUT = 1000  # pairs in val, and in test
 LONG, SHORT = 20, 3  # words at least
 
 
@@ -40,7 +34,7 @@ def read_pairs(packages: Path, translation: Path) -> list[tuple[str, str]]:
     """(long, short) description of each source package's first package, in a fixed random order.
 
     Raises:
-        InputError: a file is damaged, or not what its name says.
+        UsageError: a file is damaged, or not what its name says.
     """
     sources = {
         fields["Package"][0]: fields["Source"][0].split()[0]
@@ -48,7 +42,7 @@ def read_pairs(packages: Path, translation: Path) -> list[tuple[str, str]]:
         if {"Package", "Source"} <= fields.keys()
     }
     if not sources:
-        raise InputError(f"{packages} holds no package with a Source: is it Debian's Packages?")
+        raise UsageError(f"{packages} holds no package with a Source: is it Debian's Packages?")
     pairs: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     for (package, _), (short, *lines) in descriptions(translation, "en").items():
@@ -62,10 +56,12 @@ def read_pairs(packages: Path, translation: Path) -> list[tuple[str, str]]:
     return [pairs[name] for name in order]
 
 
-def split(pairs: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+def split(
+    pairs: list[tuple[str, str]], held_out: int = HELD_OUT
+) -> dict[str, list[tuple[str, str]]]:
     """Train, val and test, no text of which is in two of them."""
     splits: dict[str, list[tuple[str, str]]] = {"test": [], "val": [], "train": []}
-    sizes = {"test": TEST, "val": VAL, "train": len(pairs)}
+    sizes = {"test": held_out, "val": held_out, "train": len(pairs)}
     seen: set[str] = set()
     queue = iter(pairs)
     for name, chosen in splits.items():
@@ -78,20 +74,20 @@ def split(pairs: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
     return splits
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("packages", type=existing_file, help="Debian's Packages")
-    parser.add_argument("translation", type=existing_file, help="Debian's Translation-en")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+@command("package_descriptions")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "package_descriptions.py")
+    options.add_argument("packages", type=existing_file, help="Debian's Packages")
+    options.add_argument("translation", type=existing_file, help="Debian's Translation-en")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = options.parse_args(argv)
     splits = split(read_pairs(args.packages, args.translation))
     with writing_folder(args.out) as unfinished:
         for name, pairs in splits.items():
             for side, column in (("source", 0), ("target", 1)):
-                text = "".join(f"{pair[column]}\n" for pair in pairs)
-                (unfinished / f"{name}.{side}").write_text(text, encoding="utf-8")
+                write_lines(unfinished / f"{name}.{side}", (pair[column] for pair in pairs))
             print(f"{name}: {len(pairs)} pairs")
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

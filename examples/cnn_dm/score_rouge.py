@@ -1,20 +1,18 @@
 """Score summaries with rouge-score: ROUGE-1, ROUGE-2, ROUGE-Lsum, with 95% intervals.
 
-    python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --json rouge.json
-    python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --baseline OTHER_HYP
+    python examples/cnn_dm/score_rouge.py --hypothesis HYP --reference REF --json scores.json
 
 All files hold one summary a line, untokenised. F-measures x 100, Porter stemmer on; for Lsum
 the summaries are parted into sentences by the rule of sentences.py, but the references as
 --sentences says, if it is given: REF with a tab between sentences. The intervals are
-rouge-score's bootstrap over the summaries. With --baseline, the difference to another
-system is bootstrapped, pair by pair. With --sentences, what the references themselves would
+rouge-score's bootstrap over the summaries. With --sentences, what the references themselves would
 have is said if that is not 100: their sentences are known, a summary's are not. ROUGE varies by
-implementation: the JSON says how it was computed.
+implementation: the JSON says how it was computed. --examples gets the scores of each summary, for
+rdrop compare.
 """
 
 import hashlib
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,8 +23,9 @@ from rouge_score.scoring import BootstrapAggregator, Score
 from sentences import RULE, kept_sentences, split_sentences
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, texts_to_score, write_json
+from rdrop_fairseq.tools.command_line import command, parser
+from rdrop_fairseq.tools.files import write_json, write_lines
+from rdrop_fairseq.tools.score import texts_to_score
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SAMPLES, SEED = 1000, 12345  # of the bootstrap
@@ -42,9 +41,8 @@ def score_each(hypotheses: list[str], references: list[list[str]]) -> list[dict[
     ]
 
 
-def bootstrap(scores: Iterable[dict[str, Score]]) -> dict[str, dict[str, float]]:
+def bootstrap(scores: list[dict[str, Score]]) -> dict[str, dict[str, float]]:
     """The mean F-measure x 100 of each metric, and its 95% interval."""
-    scores = list(scores)
     aggregator = BootstrapAggregator(confidence_interval=0.95, n_samples=SAMPLES)
     for each in scores:
         aggregator.add_scores(each)
@@ -53,7 +51,7 @@ def bootstrap(scores: Iterable[dict[str, Score]]) -> dict[str, dict[str, float]]
     return {
         # the mean itself: what the aggregator calls mid is the median of its resampled means
         name: {
-            "f": 100 * float(numpy.mean([each[key].fmeasure for each in scores])),
+            "score": 100 * float(numpy.mean([each[key].fmeasure for each in scores])),
             "low": 100 * float(intervals[key].low.fmeasure),
             "high": 100 * float(intervals[key].high.fmeasure),
         }
@@ -61,29 +59,18 @@ def bootstrap(scores: Iterable[dict[str, Score]]) -> dict[str, dict[str, float]]
     }
 
 
-def differences(
-    scores: list[dict[str, Score]], baseline: list[dict[str, Score]]
-) -> Iterable[dict[str, Score]]:
-    """Summary by summary, what ``scores`` has more than ``baseline``."""
-    for ours, theirs in zip(scores, baseline, strict=True):
-        yield {
-            key: Score(*(a - b for a, b in zip(ours[key], theirs[key], strict=True)))
-            for key in METRICS
-        }
+@command("score_rouge")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "score_rouge.py")
+    add = options.add_argument
+    add("--hypothesis", type=Path, required=True, help="summaries to score")
+    add("--reference", type=Path, required=True, help="reference summaries")
+    add("--sentences", type=Path, help="references with a tab between sentences")
+    add("--json", type=Path, help="where to write the scores; default: nowhere")
+    add("--examples", type=Path, help="where to write those of each summary; default: nowhere")
+    args = options.parse_args(argv)
 
-
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--hypothesis", type=Path, required=True, help="summaries to score")
-    parser.add_argument("--reference", type=Path, required=True, help="reference summaries")
-    parser.add_argument("--sentences", type=Path, help="references with a tab between sentences")
-    parser.add_argument("--baseline", type=Path, help="another system's, to compare with")
-    parser.add_argument("--json", type=Path, help="where to write the scores; default: nowhere")
-    args = parser.parse_args()
-
-    texts = texts_to_score(
-        {"reference": args.reference, "hypothesis": args.hypothesis, "baseline": args.baseline}
-    )
+    texts = texts_to_score({"reference": args.reference, "hypothesis": args.hypothesis})
     if args.sentences:
         references = kept_sentences(args.sentences, texts["reference"])
         rule = f"{RULE}; of references: a highlight"
@@ -105,22 +92,21 @@ def main() -> None:
     }
     report: dict = {**bootstrap(scores), "how": how}
     for name in METRICS.values():
-        print("{} {f:.2f} [{low:.2f}, {high:.2f}]".format(name, **report[name]))
+        print("{} {score:.2f} [{low:.2f}, {high:.2f}]".format(name, **report[name]))
     if args.sentences:
         perfect = bootstrap(score_each(texts["reference"], references))
-        report["perfect"] = {name: values["f"] for name, values in perfect.items()}
+        report["perfect"] = {name: values["score"] for name, values in perfect.items()}
         if any(f"{value:.2f}" != "100.00" for value in report["perfect"].values()):
             best = ", ".join(f"{name} {value:.2f}" for name, value in report["perfect"].items())
             print(f"  summaries that equal the references would have {best}")
-    if "baseline" in texts:
-        theirs = score_each(texts["baseline"], references)
-        report["difference_to_baseline"] = bootstrap(differences(scores, theirs))
-        for name, values in report["difference_to_baseline"].items():
-            print("{} - baseline: {f:+.2f} [{low:+.2f}, {high:+.2f}]".format(name, **values))
     print(f"  {how['implementation']}; stemmer on; {how['sentences']}; {how['interval']}")
+    if args.examples:
+        rows = [[f"{100 * each[key].fmeasure:.4f}" for key in METRICS] for each in scores]
+        lines = [[str(number), *row] for number, row in enumerate(rows, 1)]
+        write_lines(args.examples, map("\t".join, [["summary", *METRICS.values()], *lines]))
     if args.json:
         write_json(args.json, report)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -1,91 +1,71 @@
 #!/usr/bin/env bash
-# Fine-tunes BART on what prepare.sh has made, with R-Drop or without. Running it again
-# resumes the training.
+# Fine-tunes BART on what prepare.sh has made, with R-Drop or without. Running it again goes on from
+# the last checkpoint.
 #
-#   bash examples/cnn_dm/train.sh
+#   bash examples/cnn_dm/train.sh [--small] [--dry-run] [FLAG...]
+#
+#   --small    a small model of BART's form from scratch, also on a CPU
+#   --dry-run  print the command
+#   FLAG       of fairseq-train, in place of what stands below, such as --max-tokens 2048, --bf16 or
+#              --rdrop-encoder once: R-Drop's passes go through the decoder only, 1.2 times the time of
+#              no R-Drop in place of 1.95
+#
+# An update has 65,536 tokens (xsum: 32,768) on any number of GPUs.
 #
 # Settings (environment variables):
-#   DATASET     cnn_dm or xsum                              default: cnn_dm
-#   CRITERION   rdrop or baseline                           default: rdrop
-#   ALPHA       weight of R-Drop's KL term                  default: 0.7 (the paper's)
-#   ENCODER     once: R-Drop's passes go through the decoder only (--rdrop-encoder), 1.2 times the
-#               time of no R-Drop in place of 1.95                   default: twice (the paper)
-#   BART_DIR    folder of the unpacked bart.large.tar.gz
-#   BART_PATH   BART's weights                              default: $BART_DIR/model.pt
-#   UPDATES     updates of training                         default: 20000; xsum: 15000
-#               (of which 500 warm-up; a tenth if UPDATES is below 5000)
-#   LR          peak learning rate                          default: 3e-5
-#   SEED        seed of batches and dropout                 default: 1
-#   MAX_TOKENS  tokens in a batch of one GPU, >= 1024       default: 1024
-#   NGPU, NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT, BF16, CPU, UPDATE_FREQ, TRAIN_ARGS
-#               see scripts/recipe/launch.sh; an update has 65,536 tokens (xsum: 32,768) on any number
-#   OUT         where prepare.sh wrote                      default: runs/$DATASET
-#   SAVE_DIR    where to write                              default: $OUT/$CRITERION
-#   SMALL       1: a small model of BART's form from scratch; OUT is runs/summaries_small;
-#               UPDATES 3000, LR 3e-3, MAX_TOKENS 3072, an update is one batch     default: 0
+#   DATASET    cnn_dm or xsum                              default: cnn_dm
+#   BART_DIR   folder of the unpacked bart.large.tar.gz
+#   OUT        where prepare.sh has written                default: runs/DATASET; --small: runs/summaries_small
+#   CRITERION  rdrop, or baseline: label-smoothed cross-entropy   default: rdrop
+#   RUN        folder in OUT                               default: CRITERION
+#   ALPHA      weight of the KL term                       default: 0.7 (the paper's)
+#   UPDATES    of training, of which 500 are warm-up (a tenth of fewer than 5,000)
+#                                                          default: 20000; xsum: 15000; --small: 3000
+#   SEED       of batches and dropout                      default: 1
+#   NGPU       and others for several machines: see rdrop run --help   default: all GPUs
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-no_arguments "$@"
-source "$here/settings.sh"
-source "$root/scripts/recipe/launch.sh"
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/dataset.sh"
+CRITERION=${CRITERION:-rdrop} ALPHA=${ALPHA:-0.7} SEED=${SEED:-1}
+RUN=${RUN:-$CRITERION}
+require_choice CRITERION rdrop baseline
 
-ALPHA=${ALPHA:-0.7}
-ENCODER=${ENCODER:-twice}
-SEED=${SEED:-1}
-SAVE_DIR=${SAVE_DIR:-$OUT/$CRITERION}
-require_decimal ALPHA
-require_choice ENCODER twice once
-[[ -d $OUT/bin ]] || die "no data in $OUT/bin: run prepare.sh with the same OUT, DATASET and SMALL"
-if ((SMALL)); then
-  tokens=3072
-  UPDATES=${UPDATES:-3000} LR=${LR:-3e-3} MAX_TOKENS=${MAX_TOKENS:-3072}
-  start=()
+if ((${#small[@]})); then
   # not bart_base, which at this width learns much later to look at the document (README)
   model=(--arch transformer --encoder-learned-pos --decoder-learned-pos --layernorm-embedding
-    --activation-fn gelu
+    --activation-fn gelu --max-source-positions 256 --max-target-positions 256
     --encoder-layers 2 --encoder-embed-dim 128 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4
-    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4)
+    --decoder-layers 2 --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4
+    --max-tokens 3072 --lr 3e-3)
+  tokens=3072 updates=3000 weights=()
 else
-  BART_PATH=${BART_PATH:-${BART_DIR:+$BART_DIR/model.pt}}
-  [[ -n $BART_PATH ]] || die "BART_PATH is not set: unpack" \
-    "https://dl.fbaipublicfiles.com/fairseq/models/bart.large.tar.gz and name its folder in BART_DIR"
-  # fairseq would train from scratch without a word
-  [[ -f $BART_PATH ]] || die "no such checkpoint: BART_PATH=$BART_PATH"
+  [[ -n ${BART_DIR:-} ]] || ((${#dry[@]})) || die "BART_DIR is not set: unpack" \
+    "https://dl.fbaipublicfiles.com/fairseq/models/bart.large.tar.gz and name its folder"
+  weights=("${BART_DIR:-bart.large}/model.pt")
+  model=(--arch bart_large --layernorm-embedding --finetune-from-model "${weights[0]}"
+    --max-source-positions 1024 --max-target-positions 1024 --max-tokens 1024 --lr 3e-5)
+  tokens=65536 updates=20000
   # twice the tokens for twice the documents: fairseq's README trains XSum on half a batch
-  if [[ $DATASET == cnn_dm ]]; then
-    tokens=65536 UPDATES=${UPDATES:-20000}
-  else
-    tokens=32768 UPDATES=${UPDATES:-15000}
-  fi
-  LR=${LR:-3e-5} MAX_TOKENS=${MAX_TOKENS:-1024}
-  start=(--restore-file "$BART_PATH" --reset-optimizer --reset-dataloader --reset-meters
-    --reset-lr-scheduler)
-  model=(--arch bart_large --layernorm-embedding)
+  [[ $DATASET == cnn_dm ]] || tokens=32768 updates=15000
 fi
-check_launch
-require_positive UPDATES
-choose_update_freq "$tokens"
+UPDATES=${UPDATES:-$updates}
+[[ $UPDATES =~ ^[1-9][0-9]*$ ]] || die "UPDATES must be a whole number of at least 1, got '$UPDATES'"
+criterion=(--criterion rdrop --rdrop-alpha "$ALPHA")
+[[ $CRITERION == rdrop ]] || criterion=(--criterion label_smoothed_cross_entropy)
 
-loss=(--criterion rdrop --rdrop-alpha "$ALPHA")
-[[ $ENCODER == twice ]] || loss+=(--rdrop-encoder "$ENCODER")
-[[ $CRITERION == rdrop ]] || loss=(--criterion label_smoothed_cross_entropy)
-keep_settings_of "$SAVE_DIR/train.settings" "${loss[*]} ${start[*]} --lr $LR --max-update $UPDATES --seed $SEED $launch_settings data=$(checksum "$OUT"/bin/*)" \
-  "set SAVE_DIR to another folder, or remove $SAVE_DIR" "$SAVE_DIR/checkpoint_last.pt"
-! is_trained "$SAVE_DIR" "$UPDATES" || exit 0
-# once there is a checkpoint of this training, go on from it
-[[ ! -f $SAVE_DIR/checkpoint_last.pt ]] || start=()
-warmup=$((UPDATES < 5000 ? UPDATES / 10 : 500))
-launch_training "$OUT/bin" --user-dir "$root/rdrop_fairseq" --save-dir "$SAVE_DIR" "${start[@]}" \
+run=$OUT/$RUN
+rdrop run --folder "$run" --inputs "$OUT/bin" ${weights[@]+"${weights[@]}"} --update-tokens "$tokens" \
+  ${small[@]+"${small[@]}"} ${dry[@]+"${dry[@]}"} -- \
+  fairseq-train "$OUT/bin" --user-dir rdrop_fairseq --save-dir "$run" \
   --task translation --source-lang source --target-lang target --truncate-source \
-  --max-source-positions "$positions" --max-target-positions "$positions" \
   "${model[@]}" --share-all-embeddings --share-decoder-input-output-embed \
-  "${loss[@]}" --label-smoothing 0.1 \
-  --dropout 0.1 --attention-dropout 0.1 --weight-decay 0.01 --clip-norm 0.1 \
-  --optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-08 \
-  --lr "$LR" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
-  --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" \
+  --dropout 0.1 --attention-dropout 0.1 \
+  "${criterion[@]}" --label-smoothing 0.1 \
+  --optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-08 --weight-decay 0.01 --clip-norm 0.1 \
+  --lr-scheduler polynomial_decay --warmup-updates $((UPDATES < 5000 ? UPDATES / 10 : 500)) \
+  --total-num-update "$UPDATES" --max-update "$UPDATES" --seed "$SEED" --fp16 \
   --required-batch-size-multiple 1 --skip-invalid-size-inputs-valid-test \
   --save-interval-updates 1000 --keep-interval-updates 1 --no-epoch-checkpoints \
-  --log-format "$(log_format)" | tee -a "$SAVE_DIR/train.log"
-mark_trained "$SAVE_DIR" "$UPDATES"
+  --log-format json --log-interval 100 \
+  ${flags[@]+"${flags[@]}"}

@@ -11,11 +11,10 @@ the order of the batches and the dropout masks; the methods share the first thre
 
 import argparse
 import logging
-import math
 import statistics
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy
@@ -27,9 +26,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rdrop_fairseq.loss import rdrop_loss
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, writing
+from rdrop_fairseq.tools.command_line import command, number, output_png, parser, whole
+from rdrop_fairseq.tools.files import writing
 
 IMAGES = 1797  # of 8 x 8 pixels, ten classes
 WIDTH, BATCH, LEARNING_RATE = 256, 64, 3e-3
@@ -121,36 +119,27 @@ def draw(histories: dict[str, list[list[Point]]], args: argparse.Namespace) -> N
         figure.savefig(file, format="png", dpi=150)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argument_parser(__doc__)
-    add = parser.add_argument
-    add("--alpha", type=float, default=1.0, help="weight of R-Drop's KL term, >= 0; default 1")
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__, "train.py")
+    add = options.add_argument
+    add("--alpha", type=number(0), default=1.0, help="weight of R-Drop's KL term; default 1")
     add("--dropout", type=float, default=0.5, help="rate after the hidden layer; default 0.5")
     add("--train", type=int, default=400, help="images to train on, 10 to 1787; default 400")
-    add("--epochs", type=int, default=150, help="times these are gone through; default 150")
-    add("--seeds", type=int, default=5, help="seeds 1 to this number, at least 2; default 5")
-    add("--plot", type=Path, help="PNG to write the learning curves to; default: none")
-    args = parser.parse_args()
+    add("--epochs", type=whole(1), default=150, help="times these are gone through; default 150")
+    add("--seeds", type=whole(2), default=5, help="seeds 1 to this number; default 5")
+    add("--plot", type=output_png, help="PNG to write the learning curves to; default: none")
+    args = options.parse_args(argv)
     most = IMAGES - 10  # one image of each class, at least, on either side
-    if not (math.isfinite(args.alpha) and args.alpha >= 0):
-        parser.error(f"--alpha must be a finite number >= 0, got {args.alpha}")
     if not 0 < args.dropout < 1:
-        parser.error(f"--dropout must be above 0 and below 1, got {args.dropout}")
+        options.error(f"--dropout must be above 0 and below 1, got {args.dropout}")
     if not 10 <= args.train <= most:
-        parser.error(f"--train must be 10 to {most} of the {IMAGES} images, got {args.train}")
-    if args.epochs < 1:
-        parser.error(f"--epochs must be at least 1, got {args.epochs}")
-    if args.seeds < 2:
-        parser.error(f"--seeds must be at least 2, for a standard deviation, got {args.seeds}")
-    if args.plot and args.plot.suffix.lower() != ".png":
-        parser.error(f"--plot writes a PNG: name it so (curves.png), got {args.plot}")
-    if args.plot and not args.plot.parent.is_dir():
-        parser.error(f"no such folder to write to: {args.plot.parent}")
+        options.error(f"--train must be 10 to {most} of the {IMAGES} images, got {args.train}")
     return args
 
 
-def main() -> None:
-    args = arguments()
+@command("train")
+def main(argv: Sequence[str] | None = None) -> None:
+    args = arguments(argv)
     logging.getLogger().setLevel(logging.WARNING)  # fairseq, if installed, has set it to DEBUG
     torch.set_num_threads(1)  # the matrices are too small to share
     start = time.perf_counter()

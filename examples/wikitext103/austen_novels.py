@@ -7,13 +7,13 @@ gets wiki.{train,valid,test}.tokens, a paragraph a line: four novels to train on
 Abbey for validation, Persuasion as the test set.
 """
 
-import gzip
 import re
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, existing_file, new_folder, writing_folder
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command, existing_file, new_folder, parser
+from rdrop_fairseq.tools.files import write_lines, writing_folder
+from rdrop_fairseq.tools.text import whole_lines
 
 # the line with which each novel begins, in the order of the file; the rest is training text.
 # Persuasion follows Northanger Abbey without a title
@@ -24,12 +24,15 @@ STARTS = {
 }
 
 
-def split(text: str) -> dict[str, list[str]]:
-    """The paragraphs of each split. Exits with one sentence if a novel's first line is missing."""
-    lines = text.splitlines()
+def split(lines: list[str]) -> dict[str, list[str]]:
+    """The paragraphs of each split.
+
+    Raises:
+        UsageError: a novel's first line is missing.
+    """
     absent = [start for start in STARTS if start not in lines]
     if absent:
-        sys.exit(f"austen_novels: the text has no line {absent[0]!r}: expected all six novels")
+        raise UsageError(f"the text has no line {absent[0]!r}: expected all six novels")
     parts: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
     name = "train"
     for line in lines:
@@ -41,20 +44,21 @@ def split(text: str) -> dict[str, list[str]]:
     }
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--text", type=existing_file, required=True, help="the novels, gzipped")
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+@command("austen_novels")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "austen_novels.py")
+    options.add_argument(
+        "--text", type=existing_file, required=True, help="all six novels"
+    )
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = options.parse_args(argv)
 
-    with gzip.open(args.text, "rt", encoding="utf-8") as text:
-        parts = split(text.read())
+    parts = split(whole_lines(args.text))
     with writing_folder(args.out) as unfinished:
         for name, paragraphs in parts.items():
-            path = unfinished / f"wiki.{name}.tokens"
-            path.write_text("".join(f"{line}\n" for line in paragraphs), encoding="utf-8")
+            write_lines(unfinished / f"wiki.{name}.tokens", paragraphs)
             print(f"{name}: {sum(len(line.split()) for line in paragraphs)} words")
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -6,30 +6,31 @@ DIR gets wiki.{train,valid,test}.tokens. It is complete if it exists: it is writ
 another name and renamed.
 """
 
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "corpus"))
-from text_files import argument_parser, command_line, load_from_hub, new_folder, writing_folder
+from rdrop_fairseq.tools.command_line import command, new_folder, parser
+from rdrop_fairseq.tools.corpus.hub import load_from_hub
+from rdrop_fairseq.tools.files import write_lines, writing_folder
 
 NAME, CONFIGURATION = "Salesforce/wikitext", "wikitext-103-v1"
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
-def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--out", type=new_folder, required=True, help="folder to write")
-    args = parser.parse_args()
+@command("export_dataset")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, "export_dataset.py")
+    options.add_argument("--out", type=new_folder, required=True, help="folder to write")
+    args = options.parse_args(argv)
 
     instead = "give RAW_DIR with wiki.{train,valid,test}.tokens"
     data = load_from_hub(NAME, CONFIGURATION, instead)
     with writing_folder(args.out) as unfinished:
         for split, theirs in SPLITS.items():
-            with (unfinished / f"wiki.{split}.tokens").open("w", encoding="utf-8") as lines:
-                # a row is a line; its newline comes with it unless the line is empty
-                lines.writelines(text.rstrip("\n") + "\n" for text in data[theirs]["text"])
+            # a row is a line; its newline comes with it unless the line is empty
+            lines = (text.rstrip("\n") for text in data[theirs]["text"])
+            write_lines(unfinished / f"wiki.{split}.tokens", lines)
             print(f"{split}: {len(data[theirs])} lines")
 
 
 if __name__ == "__main__":
-    command_line(main)
+    main()

@@ -1,56 +1,45 @@
 #!/usr/bin/env bash
-# Prepares WikiText-103 for fairseq's language models: gets the text and binarises it, word
-# by word. Running it again skips what is complete.
+# Prepares WikiText-103 for fairseq's language models: gets the text and binarises it, word by word.
+# Running it again skips what is made, and refuses what was made of other text.
 #
-#   bash examples/wikitext103/prepare.sh
+#   bash examples/wikitext103/prepare.sh [--small] [--dry-run]
+#
+#   --small    for a small model on RAW_DIR, any plain text: it is parted into 2,000 pieces learnt from it
+#   --dry-run  print the commands
 #
 # Settings (environment variables):
 #   RAW_DIR  folder of wiki.{train,valid,test}.tokens   default: the data set from Hugging Face
 #   WORKERS  processes                                  default: one a core
-#   OUT      where to write                             default: runs/wikitext103
-#   SMALL    1: for a small model on RAW_DIR, any plain text: it is parted into 2,000 pieces
-#            learnt from it; OUT is runs/austen_small   default: 0
+#   OUT      where to write                             default: runs/wikitext103; --small: runs/austen_small
 set -euo pipefail
 
-source "$(dirname "$0")/../../scripts/recipe/stages.sh"
-no_arguments "$@"
-source "$here/settings.sh"
-
-RAW_DIR=${RAW_DIR:-}
+source "$(dirname "$0")/../../scripts/recipe.sh"
+source "$here/model.sh"
+no_flags
 WORKERS=${WORKERS:-$(nproc)}
-require_positive WORKERS
-require_program fairseq-preprocess
-if ((SMALL)) && [[ -z $RAW_DIR ]]; then
-  die "SMALL=1 needs RAW_DIR; austen_novels.py can make one"
-fi
+text=${RAW_DIR:-$OUT/raw}
+once() { rdrop run --once ${dry[@]+"${dry[@]}"} "$@"; } # as it is called with --folder, --inputs
+
 for split in ${RAW_DIR:+train valid test}; do
   [[ -s $RAW_DIR/wiki.$split.tokens ]] ||
     die "RAW_DIR ($RAW_DIR) lacks wiki.$split.tokens, or it is empty"
 done
-corpus=${RAW_DIR:-$OUT/raw}
-keep_settings_of "$OUT/prepare.settings" "SMALL=$SMALL RAW_DIR=$RAW_DIR" \
-  "set OUT to another folder, or remove $OUT" "$OUT"/{raw,gpt2_bpe,bin}
-if ! [[ -n $RAW_DIR || -d $corpus ]]; then
-  python "$here/export_dataset.py" --out "$corpus"
-fi
-# evaluate.sh counts the words of the text
-keep_settings_of "$OUT/text.settings" "checksum=$(checksum_of_text "$corpus")" \
-  "set OUT to another folder, or remove $OUT" "$OUT"/{gpt2_bpe,bin}
-link "$corpus" "$OUT/raw" # for evaluate.sh
-
-text=$corpus
-if ((SMALL)) && ! [[ -d $OUT/bin ]]; then
-  text=$OUT/pieces
-  [[ -d $OUT/gpt2_bpe ]] ||
-    python "$root/scripts/corpus/learn_bpe.py" --size 2000 --out "$OUT/gpt2_bpe" "$corpus/wiki.train.tokens"
-  mkdir -p "$text"
+if ((${#small[@]})); then
+  [[ -n ${RAW_DIR:-} ]] || die "--small needs RAW_DIR; austen_novels.py can make one"
+  once --folder "$OUT/gpt2_bpe" --inputs "$text" -- \
+    rdrop corpus learn_bpe --size 2000 --out "$OUT/gpt2_bpe" "$text/wiki.train.tokens"
   files=()
   for split in train valid test; do
-    files+=("$corpus/wiki.$split.tokens" "$text/wiki.$split.tokens")
+    files+=("$text/wiki.$split.tokens" "$OUT/pieces/wiki.$split.tokens")
   done
-  python "$root/scripts/corpus/gpt2_bpe.py" --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
+  once --folder "$OUT/pieces" --inputs "$OUT/gpt2_bpe" "$text" -- \
+    rdrop corpus gpt2_bpe --bpe-dir "$OUT/gpt2_bpe" --workers "$WORKERS" "${files[@]}"
+  text=$OUT/pieces
+elif [[ -z ${RAW_DIR:-} ]]; then
+  once --folder "$text" -- python "$here/export_dataset.py" --out "$text"
 fi
-[[ -d $OUT/bin ]] || preprocess "$OUT/bin" "$OUT/preprocess.log" --only-source \
-  --workers "$WORKERS" --trainpref "$text/wiki.train.tokens" \
-  --validpref "$text/wiki.valid.tokens" --testpref "$text/wiki.test.tokens"
+once --folder "$OUT/bin" --inputs "$text" -- \
+  fairseq-preprocess --only-source --trainpref "$text/wiki.train.tokens" \
+  --validpref "$text/wiki.valid.tokens" --testpref "$text/wiki.test.tokens" \
+  --workers "$WORKERS" --destdir "$OUT/bin"
 echo "ready to train on: $OUT/bin"

@@ -1,12 +1,12 @@
-"""examples/cnn_dm: the three scripts on small real text, their arguments, their errors."""
+"""examples/cnn_dm: whole at small size, with weights like BART's, its commands at full size."""
 
-import csv
 import json
 import os
 import re
 import shutil
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,28 +15,20 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.bart import BARTModel
 
 import rdrop_fairseq  # noqa: F401  (lets torch load fairseq's checkpoints)
+from rdrop_fairseq.errors import UsageError
 
 from ..conftest import PROGRAMS, ROOT, corpus_lines
 from ..gpt2_bpe import published_bpe
-from .conftest import script_of
-from .fake import TRAINED, FakePrograms, as_if_stopped, options
+from .conftest import commands, script_of
+from .fake import FakePrograms, options
 
-HERE = ROOT / "examples" / "cnn_dm"
-TINY = (
-    "--encoder-layers 1 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 "
-    "--encoder-attention-heads 2 --decoder-layers 1 --decoder-embed-dim 16 "
-    "--decoder-ffn-embed-dim 16 --decoder-attention-heads 2 --num-workers 0"
-)
+SCRIPTS = ROOT / "examples" / "cnn_dm"
+TINY = [
+    *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
+    *("--decoder-layers", "1", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
+    *("--encoder-attention-heads", "2", "--decoder-attention-heads", "2", "--num-workers", "0"),
+]
 script = script_of("cnn_dm")
-
-
-def write_pairs(folder: Path, **pairs: list[tuple[str, str]]) -> Path:
-    folder.mkdir(exist_ok=True)
-    for split, rows in pairs.items():
-        for side, column in (("source", 0), ("target", 1)):
-            text = "".join(f"{row[column]}\n" for row in rows)
-            (folder / f"{split}.{side}").write_text(text)
-    return folder
 
 
 def verse_pairs(split: str, number: int) -> list[tuple[str, str]]:
@@ -47,12 +39,16 @@ def verse_pairs(split: str, number: int) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_pairs(
-        tmp_path_factory.mktemp("pairs"),
-        train=verse_pairs("train", 60),
-        val=verse_pairs("valid", 8),
-        test=[("", "A summary of nothing."), *verse_pairs("test", 10)],
-    )
+    """Of every split a few pairs; the first document of the test set is empty."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for split, pairs in (
+        ("train", verse_pairs("train", 60)),
+        ("val", verse_pairs("valid", 8)),
+        ("test", [("", "A summary of nothing."), *verse_pairs("test", 10)]),
+    ):
+        for side, column in (("source", 0), ("target", 1)):
+            text = "".join(f"{pair[column]}\n" for pair in pairs)
+            (folder / f"{split}.{side}").write_text(text)
     summaries = (folder / "test.target").read_text()
     (folder / "test.sentences").write_text(summaries.replace(" of nothing", "\tof nothing"))
     documents = folder / "test.source"
@@ -60,57 +56,108 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_small_from_text_to_rouge(raw, tmp_path) -> None:
-    """The README's three commands, on tiny sizes, two of them again."""
-    settings = {"SMALL": 1, "CPU": 1, "OUT": tmp_path, "WORKERS": 1}
-    result = script("prepare", RAW_DIR=raw, **settings)
-    assert "test: 11 pairs, 1 empty documents" in result.stdout
-    cut = int(re.search(r"^train.source: (\d+) longer than 64 tokens", result.stdout, re.M)[1])
-    encoded = (tmp_path / "bpe" / "train.source").read_text().splitlines()
-    lengths = [len(line.split()) for line in encoded]
-    assert max(lengths) == 63  # and </s>
-    assert 0 < cut <= lengths.count(63)
-    cut = (tmp_path / "bpe" / "test.source").read_text().splitlines()
-    assert max(len(line.split()) for line in cut) == 63  # so that the search meets the longest
-    again = script("prepare", RAW_DIR=raw, **settings)
-    assert again.stdout == f"ready to train on: {tmp_path}/bin\n"
+SEARCH = ["--small", "--beam", "2", "--max-len-b", "12", "--batch-size", "4"]
 
-    script("train", UPDATES=2, TRAIN_ARGS=TINY, **settings)
-    log = (tmp_path / "rdrop" / "train.log").read_text()
+
+@pytest.fixture(scope="module")
+def small(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The README's three commands, on tiny sizes: what they printed, where they wrote."""
+    out = tmp_path_factory.mktemp("small")
+    prepared = script("prepare", arguments=["--small"], OUT=out, RAW_DIR=raw, WORKERS=1)
+    script("train", arguments=["--small", *TINY], OUT=out, UPDATES=2)
+    scored = script("evaluate", arguments=SEARCH, OUT=out)
+    return SimpleNamespace(out=out, prepared=prepared.stdout, scored=scored.stdout)
+
+
+def test_prepared(small) -> None:
+    assert "test: 11 pairs, 1 empty documents" in small.prepared
+    cut = int(re.search(r"^train.source: (\d+) longer than 64 tokens", small.prepared, re.M)[1])
+    for name in ("train", "test"):  # so that the search meets the longest
+        lines = (small.out / "pieces" / f"{name}.source").read_text().splitlines()
+        assert max(len(line.split()) for line in lines) == 63  # and </s>
+    lines = (small.out / "pieces" / "train.source").read_text().splitlines()
+    assert 0 < cut <= sum(len(line.split()) == 63 for line in lines)
+
+
+def test_summarised_and_scored(raw, small) -> None:
+    log = (small.out / "rdrop" / "run.log").read_text()
     assert "R-Drop: 2 passes, alpha 0.7" in log
-    assert "num_updates 2 |" in log
-
-    search = {"BEAM": 2, "MAX_LEN": 12, "BATCH_SIZE": 4, "BASELINE": raw / "test.target"}
-    first = script("evaluate", **search, **settings)
-    out = tmp_path / "rdrop" / "test"
-    assert (out / "ref.txt").read_text() == (raw / "test.target").read_text()
-    hypothesis = (out / "hyp.txt").read_bytes().decode().split("\n")
-    assert len(hypothesis) == 12  # 11 and the end
-    leads = (out / "lead.txt").read_text().split("\n")
-    assert leads[0] == ""
-    assert leads[1] == re.split(r"(?<=[.!?]) ", verse_pairs("test", 1)[0][0])[0]
-    report = json.loads((out / "rouge.json").read_text())
+    test = small.out / "rdrop" / "test"
+    assert (test / "ref.txt").read_text() == (raw / "test.target").read_text()
+    leads = (test / "lead.txt").read_text().split("\n")
+    assert leads[:2] == ["", re.split(r"(?<=[.!?]) ", verse_pairs("test", 1)[0][0])[0]]
+    report = json.loads((test / "scores.json").read_text())
     assert report["how"]["summaries"] == 11
     assert report["how"]["sentences"].endswith("; of references: a highlight")
-    assert report["difference_to_baseline"]["ROUGE-1"]["high"] < 0  # it is the reference
-    assert f"ROUGE-1 {report['ROUGE-1']['f']:.2f} [" in first.stdout
-    assert first.stderr.count("summarising part") == 2
+    assert f"ROUGE-1 {report['ROUGE-1']['score']:.2f} [" in small.scored
+    assert len((test / "examples.tsv").read_text().splitlines()) == 12
 
-    parts = [(out / f"shard.{n}").read_text().splitlines() for n in (0, 1)]
-    assert sum(map(len, parts)) == 11
-    assert min(map(len, parts)) > 0
-    # a model that has learnt nothing repeats itself, but no three pieces
-    summaries = [line.split("\t")[2].split() for line in parts[0] + parts[1]]
-    # of shorter ones a symbol may have been stripped, a <s> in the midst of the pieces
-    whole = [pieces for pieces in summaries if len(pieces) == search["MAX_LEN"]]
+    generated = (test / "generated" / "generate-test.txt").read_text()
+    summaries = [line.split("\t")[2].split() for line in re.findall("^H-.*", generated, re.M)]
+    assert len(summaries) == 11
+    assert len((test / "hyp.txt").read_bytes().decode().split("\n")) == 12  # 11 and the end
+    # a model that has learnt nothing repeats itself, but no three pieces; of shorter ones a symbol
+    # may have been stripped, a <s> in the midst of the pieces
+    whole = [pieces for pieces in summaries if len(pieces) == 12]
     assert whole
     for pieces in whole:
         triples = list(zip(pieces, pieces[1:], pieces[2:], strict=False))
         assert len(set(triples)) == len(triples)
 
-    other = script("evaluate", **{**search, "BEAM": 1}, **settings, check=False)
-    assert other.returncode == 1
-    assert "(< then, > now): < beam=2 > beam=1; set DIR to another folder" in other.stderr
+
+def test_again(raw, small) -> None:
+    """What is made is not made anew; neither other settings, other text nor another dictionary."""
+    again = script("prepare", arguments=["--small"], OUT=small.out, RAW_DIR=raw, WORKERS=1)
+    assert again.stdout.count("is made already") == 2
+    other = script("evaluate", arguments=[*SEARCH, "--beam", "1"], OUT=small.out, check=False)
+    assert "generated was made with other settings or data: --beam 2 then, 1 now" in other.stderr
+    (small.out / "bin" / "dict.source.txt").rename(small.out / "kept")
+    try:
+        (small.out / "bin" / "dict.source.txt").write_text("other 1\n")
+        other = script("evaluate", arguments=SEARCH, OUT=small.out, check=False)
+        assert "has another dictionary than" in other.stderr
+    finally:
+        (small.out / "kept").rename(small.out / "bin" / "dict.source.txt")
+
+
+def test_files2rouge_gets_tokenised_text(small, tmp_path) -> None:
+    """What java makes of summaries and references, in this order; the result is kept."""
+    fake = FakePrograms(
+        *(tmp_path / "fake", "files2rouge", "java"),
+        files2rouge='echo "1 ROUGE-1 Average_F: 0.4"; head -n 2 "$1" "$2"\n',
+        java="sed 's/\\./ ./g'\n",
+    )
+    path = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
+    result = script("evaluate", arguments=SEARCH, PATH=path, OUT=small.out, ROUGE="files2rouge")
+    assert fake.calls("java")[-1] == ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines"]
+    test = small.out / "rdrop" / "test"
+    assert fake.calls("files2rouge") == [[str(test / "hyp.ptb"), str(test / "ref.ptb")]]
+    assert (test / "files2rouge.txt").read_text().startswith("1 ROUGE-1 Average_F: 0.4\n")
+    assert "A summary of nothing ." in result.stdout
+    assert "not comparable" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        ((), "ROUGE=files2rouge needs the program files2rouge on PATH: install it"),
+        (("files2rouge",), "ROUGE=files2rouge needs java, and Stanford's CoreNLP jar"),
+    ],
+)
+def test_files2rouge_is_looked_for_first(tmp_path, programs, message) -> None:
+    """Before the search, which takes hours, and in one sentence. java here finds no such class."""
+    fake = FakePrograms(
+        *(tmp_path / "fake", "java", "rdrop", *programs), java="echo no class >&2; exit 1\n"
+    )
+    (tmp_path / "model.pt").touch()
+    path = f"{fake.folder}:/usr/bin:/bin"
+    settings = {"PATH": path, "OUT": tmp_path, "ROUGE": "files2rouge"}
+    result = script("evaluate", arguments=[tmp_path / "model.pt"], check=False, **settings)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"cnn_dm/evaluate.sh: {message}")
+    assert line.endswith("or leave ROUGE unset")
+    assert not fake.calls("rdrop")
 
 
 @pytest.fixture(scope="module")
@@ -152,37 +199,37 @@ def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(bart: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """prepare.sh with GPT-2's BPE and BART's dictionary; one document of 1,200 tokens."""
-    out, bpe, folder = (tmp_path_factory.mktemp(name) for name in ("out", "bpe", "long"))
+def tuned(bart: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BART's weights after one update with a learning rate of 0, on GPT-2's pieces.
+
+    A document has 1,200 tokens.
+    """
+    out, folder = (tmp_path_factory.mktemp(name) for name in ("out", "long"))
     shutil.copytree(raw, folder, dirs_exist_ok=True)
-    with (folder / "val.source").open() as lines:
-        documents = lines.readlines()
-    documents[2] = "word " * 1200 + "\n"
-    (folder / "val.source").write_text("".join(documents))
-    settings = {"GPT2_BPE": published_bpe(bpe), "BART_DIR": bart, "WORKERS": 1}
-    result = script("prepare", RAW_DIR=folder, OUT=out, **settings)
-    assert "val.source: 1 longer than 1024 tokens, cut to that" in result.stdout
-    assert result.stdout.count("longer than") == 1
+    documents = (folder / "val.source").read_text().splitlines()
+    documents[2] = "word " * 1200
+    (folder / "val.source").write_text("".join(f"{line}\n" for line in documents))
+    (out / "gpt2_bpe").mkdir()
+    published_bpe(out / "gpt2_bpe")
+    settings = {"OUT": out, "BART_DIR": bart}
+    result = script("prepare", RAW_DIR=folder, WORKERS=1, **settings)
+    assert re.findall(".*longer than.*", result.stdout) == [
+        "val.source: 1 longer than 1024 tokens, cut to that"
+    ]
+    training = [*TINY, "--lr", "0", "--update-freq", "1", "--cpu"]
+    script("train", arguments=training, UPDATES=1, **settings)
     return out
 
 
-def test_fine_tunes_a_published_checkpoint(bart, prepared, tmp_path) -> None:
-    """One update with a learning rate of 0 leaves the published weights as they were."""
-    lines = (prepared / "bpe" / "val.source").read_text().splitlines()
-    assert len(lines[2].split()) == 1023
-    script(
-        "train",
-        **{"OUT": prepared, "BART_DIR": bart, "SAVE_DIR": tmp_path, "CPU": 1, "UPDATES": 1},
-        **{"LR": "0", "UPDATE_FREQ": 1, "TRAIN_ARGS": TINY},
-    )
-    log = (tmp_path / "train.log").read_text()
-    assert re.search("impl linear", log)
-    assert "num_updates 1 |" in log
+def test_fine_tunes_a_published_checkpoint(bart, tuned) -> None:
+    """An update with a learning rate of 0 leaves the published weights as they were."""
+    log = (tuned / "rdrop" / "run.log").read_text()
+    assert "impl linear" in log
+    assert "R-Drop: 2 passes, alpha 0.7" in log
     published = torch.load(bart / "model.pt", weights_only=False)["model"]
-    tuned = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False)["model"]
-    assert tuned.keys() == published.keys()
-    for name, value in tuned.items():
+    found = torch.load(tuned / "rdrop" / "checkpoint_last.pt", weights_only=False)["model"]
+    assert found.keys() == published.keys()
+    for name, value in found.items():
         before = published[name].float()
         if name.endswith(("embed_tokens.weight", "output_projection.weight")):
             assert len(before) == len(value) + 1
@@ -190,34 +237,33 @@ def test_fine_tunes_a_published_checkpoint(bart, prepared, tmp_path) -> None:
         assert torch.equal(value, before), name
 
 
-def test_forced_bos_is_what_barts_interface_does(bart, prepared, tmp_path) -> None:
+def test_forced_bos_is_what_barts_interface_does(tuned) -> None:
     """FORCE_BOS=1 has documents and pieces of fairseq's BARTModel, which summarize.py calls.
 
     Without, others: what a model begins with is part of what it goes on from.
     """
-    training = {"OUT": prepared, "BART_DIR": bart, "SAVE_DIR": tmp_path, "CPU": 1}
-    script("train", UPDATES=1, LR="0", UPDATE_FREQ=1, TRAIN_ARGS=TINY, **training)
-    checkpoint = tmp_path / "checkpoint_last.pt"
-    search = {"BEAM": 2, "MAX_LEN": 12, "MIN_LEN": 3, "SHARDS": 1, "BATCH_SIZE": 1}
+    run = tuned / "rdrop"
+    search = ["--beam", "2", "--max-len-b", "12", "--min-len", "3", "--batch-size", "1", "--cpu"]
     found = {}
     for forced in (0, 1):
-        settings = {"OUT": prepared, "CPU": 1, "FORCE_BOS": forced, **search}
-        script("evaluate", arguments=[checkpoint], **settings)
-        folder = tmp_path / ("test-bos" if forced else "test")
-        lines = (folder / "shard.0").read_text().splitlines()
-        rows = [line.removeprefix("H-").split("\t") for line in lines]
+        script("evaluate", arguments=search, OUT=tuned, FORCE_BOS=forced)
+        folder = run / ("test-bos" if forced else "test")
+        lines = (folder / "generated" / "generate-test.txt").read_text()
+        rows = [line.removeprefix("H-").split("\t") for line in re.findall("^H-.*", lines, re.M)]
         found[forced] = {int(number): pieces.split() for number, _, pieces in rows}
 
+    encoding = tuned / "pieces" / "gpt2_bpe"
     interface = BARTModel.from_pretrained(
-        *(str(tmp_path), checkpoint.name, str(prepared / "bin")),
+        *(str(run), "checkpoint_best.pt", str(tuned / "bin")),
         bpe="gpt2",
-        gpt2_encoder_json=str(prepared / "gpt2_bpe" / "encoder.json"),
-        gpt2_vocab_bpe=str(prepared / "gpt2_bpe" / "vocab.bpe"),
-    ).eval()
-    documents = (prepared / "raw" / "test.source").read_text().split("\n")
+        gpt2_encoder_json=str(encoding / "encoder.json"),
+        gpt2_vocab_bpe=str(encoding / "vocab.bpe"),
+    )
+    interface = interface.half().eval()
+    documents = (tuned / "pieces" / "test.source.txt").read_text().split("\n")
     arguments = {"beam": 2, "lenpen": 2.0, "max_len_b": 12, "min_len": 3, "no_repeat_ngram_size": 3}
     dictionary = interface.task.source_dictionary
-    source = str(tmp_path / "test-bos" / "bin" / "test.source-target.source")
+    source = str(tuned / "bin-bos" / "test.source-target.source")
     source = data_utils.load_indexed_dataset(source, dictionary)
     for number, document in enumerate(documents[:4]):
         assert torch.equal(source[number].long(), interface.encode(document))
@@ -225,50 +271,6 @@ def test_forced_bos_is_what_barts_interface_does(bart, prepared, tmp_path) -> No
         assert best["tokens"][0] == dictionary.bos()
         assert found[1][number] == dictionary.string(best["tokens"]).split(), number
     assert all(found[0][number] != found[1][number] for number in range(4))
-
-
-@pytest.mark.parametrize(
-    ("programs", "message"),
-    [
-        ((), "ROUGE=files2rouge needs the program files2rouge on PATH: install it"),
-        (("files2rouge",), "ROUGE=files2rouge needs java, and Stanford's CoreNLP jar"),
-    ],
-)
-def test_files2rouge_is_looked_for_first(tmp_path, programs, message) -> None:
-    """Before the search, which takes hours, and in one sentence. java here finds no such class."""
-    fake = FakePrograms(tmp_path / "fake", "java", *programs, java="echo no class >&2; exit 1\n")
-    path = f"{fake.folder}:/usr/bin:/bin"
-    result = script("evaluate", PATH=path, OUT=tmp_path, ROUGE="files2rouge", check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"cnn_dm/evaluate: {message}")
-    assert line.endswith("or leave ROUGE unset")
-
-
-def test_files2rouge_gets_tokenised_text(raw, prepared, tmp_path) -> None:
-    """What java makes of summaries and references, in this order; the result is kept."""
-    fake = FakePrograms(
-        *(tmp_path / "fake", "fairseq-generate", "files2rouge", "java"),
-        fairseq_generate="for n in {0..10}; do printf 'H-%d\\t-1\\t464 3290\\n' $n; done\n",
-        files2rouge='echo "1 ROUGE-1 Average_F: 0.4"; head -n 2 "$1" "$2"\n',
-        java="sed 's/\\./ ./g'\n",
-    )
-    out = tmp_path / "out"
-    (out / "bin").mkdir(parents=True)
-    (out / "bin" / "test.source-target.source.bin").touch()
-    (out / "raw").symlink_to(raw)
-    (out / "gpt2_bpe").symlink_to(prepared / "gpt2_bpe")
-    (tmp_path / "model.pt").touch()
-    path = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
-    settings = {"PATH": path, "OUT": out, "ROUGE": "files2rouge"}
-    result = script("evaluate", arguments=[tmp_path / "model.pt"], SHARDS=1, **settings)
-    assert fake.calls("java")[-1] == ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines"]
-    test = tmp_path / "test"
-    assert fake.calls("files2rouge") == [[str(test / "hyp.ptb"), str(test / "ref.ptb")]]
-    assert (test / "files2rouge.txt").read_text().startswith("1 ROUGE-1 Average_F: 0.4\n")
-    assert "The dog" in (test / "hyp.ptb").read_text()
-    assert "A summary of nothing ." in result.stdout
-    assert "not comparable" not in result.stdout
 
 
 EXPECTED = {
@@ -292,274 +294,61 @@ EXPECTED = {
     "--lr-scheduler": "polynomial_decay",
     "--warmup-updates": "500",
     "--max-tokens": "1024",
-    "--reset-optimizer": True,
-    "--reset-dataloader": True,
-    "--reset-meters": True,
     "--seed": "1",
+    "--fp16": True,
+    "--finetune-from-model": "bart.large/model.pt",
 }
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "flags", "expected"),
     [
-        (
-            {},
-            {
-                "--criterion": "rdrop",
-                "--rdrop-alpha": "0.7",
-                "--update-freq": "64",
-                "--max-update": "20000",
-                "--total-num-update": "20000",
-            },
-        ),
+        ({}, [], "--criterion rdrop --rdrop-alpha 0.7 --update-freq 64 --max-update 20000"),
         (
             {"CRITERION": "baseline", "NGPU": "4"},
-            {
-                "--criterion": "label_smoothed_cross_entropy",
-                "--update-freq": "16",
-                "--max-update": "20000",
-                "--total-num-update": "20000",
-            },
+            [],
+            "--criterion label_smoothed_cross_entropy --update-freq 16 --total-num-update 20000",
         ),
         (
-            {"DATASET": "xsum", "NGPU": "8", "ALPHA": "1", "ENCODER": "once"},
-            {
-                "--criterion": "rdrop",
-                "--rdrop-alpha": "1",
-                "--rdrop-encoder": "once",
-                "--update-freq": "4",
-                "--max-update": "15000",
-                "--total-num-update": "15000",
-            },
+            {"DATASET": "xsum", "NGPU": "8", "ALPHA": "1"},
+            ["--rdrop-encoder", "once"],
+            "--rdrop-alpha 1 --rdrop-encoder once --update-freq 4 --total-num-update 15000",
         ),
     ],
 )
-def test_training_arguments(tmp_path, settings, expected) -> None:
+def test_training_arguments(settings, flags, expected) -> None:
     """What fairseq-train is given: the settings of DESIGN.md and of fairseq's BART README."""
-    programs = ("fairseq-train", "torchrun")
-    fake = FakePrograms(tmp_path / "fake", *programs, fairseq_train=TRAINED, torchrun=TRAINED)
-    (tmp_path / "out" / "bin").mkdir(parents=True)
-    model = tmp_path / "model.pt"
-    model.touch()
-    settings = {
-        **{"OUT": tmp_path / "out", "BART_PATH": model, "CPU": 1},
-        **{"PATH": f"{fake.folder}:/usr/bin:/bin"},
-        **settings,
-    }
-    result = script("train", **settings)
-    program = "torchrun" if "NGPU" in settings else "fairseq-train"
-    (arguments,) = fake.calls(program)
-    found = options(arguments)
-    for name, value in {**EXPECTED, **expected, "--restore-file": str(model)}.items():
+    (command,) = commands("cnn_dm", "train", *flags, **settings)
+    found = options(command)
+    for name, value in {**EXPECTED, **options(expected.split())}.items():
         assert found.get(name) == value, name
-    assert ("--rdrop-alpha" in found) == (expected["--criterion"] == "rdrop")
-    tokens = 32768 if "DATASET" in settings else 65536
-    assert f"= {tokens} tokens; the recipe's: {tokens}" in result.stdout
-
-    # a second call goes on from the training's own checkpoint, with nothing reset
-    save_dir = Path(found["--save-dir"])
-    (save_dir / "checkpoint_last.pt").touch()
-    assert "is trained already" in script("train", **settings).stdout
-    as_if_stopped(save_dir)
-    script("train", **settings)
-    again = options(fake.calls(program)[1])
-    assert found.keys() - again.keys() == {
-        *("--restore-file", "--reset-optimizer", "--reset-dataloader", "--reset-meters"),
-        "--reset-lr-scheduler",
-    }
-    for name, value, message in (
-        ("LR", "1e-3", "> --lr 1e-3; set SAVE_DIR to another folder, or remove"),
-        ("TRAIN_ARGS", "--dropout 0.3", "> --dropout 0.3; set SAVE_DIR"),
-        ("UPDATE_FREQ", "2", "> --tokens-in-update "),
-    ):
-        result = script("train", **{**settings, name: value}, check=False)
-        assert result.returncode == 1
-        assert message in result.stderr
-    assert len(fake.calls(program)) == 2
+    assert ("--rdrop-alpha" in found) == (settings.get("CRITERION") != "baseline")
+    assert (command[0] == "torchrun") == ("NGPU" in settings)
 
 
 @pytest.mark.parametrize(
-    ("dataset", "beam", "lenpen", "longest", "shortest"),
-    [("cnn_dm", "4", "2.0", "140", "55"), ("xsum", "6", "1.0", "60", "10")],
+    ("dataset", "expected"),
+    [
+        ("cnn_dm", "--beam 4 --lenpen 2.0 --max-len-b 140 --min-len 55"),
+        ("xsum", "--beam 6 --lenpen 1.0 --max-len-b 60 --min-len 10"),
+    ],
 )
-def test_generation_arguments(tmp_path, dataset, beam, lenpen, longest, shortest) -> None:
-    """fairseq-generate gets BART's beam settings, by shards; one that fails is not kept."""
-    fake = FakePrograms(
-        tmp_path / "fake",
-        "fairseq-generate",
-        fairseq_generate='[[ "$*" != *"-rank 2"* ]] || { echo no memory >&2; exit 1; }\n',
-    )
-    out = tmp_path / "out"
-    (out / "bin").mkdir(parents=True)
-    (out / "bin" / "test.source-target.source.bin").touch()
-    write_pairs(out / "raw", test=[("A document.", "A summary.")] * 225)  # eight batches of 32
-    (out / "rdrop").mkdir()
-    (out / "rdrop" / "checkpoint_best.pt").touch()
-    environment = {"PATH": f"{fake.folder}:/usr/bin:/bin", "OUT": out, "DATASET": dataset}
-    result = script("evaluate", **environment, check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-2] == "no memory"
-    assert "fairseq-generate failed: its last line is above" in result.stderr.splitlines()[-1]
-    assert len(fake.calls("fairseq-generate")) == 3
-    found = options(fake.calls("fairseq-generate")[1])
-    for name, value in {
-        **{"--beam": beam, "--lenpen": lenpen, "--max-len-b": longest, "--min-len": shortest},
-        **{"--no-repeat-ngram-size": "3", "--truncate-source": True, "--fp16": True},
-        **{"--distributed-world-size": "8", "--distributed-rank": "1", "--batch-size": "32"},
-    }.items():
+def test_generation_arguments(dataset, expected) -> None:
+    """BART's, as fairseq's README and summarize.py have them."""
+    binarise, generate = commands("cnn_dm", "evaluate", DATASET=dataset, FORCE_BOS=1)
+    assert binarise[0] == "fairseq-preprocess"
+    expected += " --no-repeat-ngram-size 3 --truncate-source --fp16 --prefix-size 1"
+    found = options(generate)
+    for name, value in options(expected.split()).items():
         assert found[name] == value, name
-    assert sorted(path.name for path in (out / "rdrop" / "test").glob("shard.?")) == [
-        "shard.0",
-        "shard.1",
-    ]
-    script("evaluate", **environment, check=False)
-    assert options(fake.calls("fairseq-generate")[3])["--distributed-rank"] == "2"
 
 
-STUDY_TRAIN = (
-    TRAINED
-    + """while (($#)); do [[ $1 != --save-dir ]] || folder=$2; shift; done
-loss=5
-[[ $folder != */alpha* ]] || loss=4
-for value in 9 $loss 7; do
-  echo "x | INFO | valid | epoch 001 | valid on 'valid' subset | loss $value | ppl 1$value.5 | wps"
-done
-[[ ! -e $FAIL ]] || { echo the trouble; exit 1; }
-touch "$folder"/checkpoint_{best,last}.pt
-"""
-)
-STUDY_GENERATE = """
-[[ $* == */baseline* ]] && cut='s/\t[^\t ]*$/\t1/'  # a one-piece summary for another
-awk '{ print "H-" NR - 1 "\t-0.5\t" $0 }' "$1/../bpe/test.target" | sed "${cut:-}"
-"""
-
-
-def test_study(tmp_path) -> None:
-    """On real pairs, with programs that only seem to train and to summarise."""
-    fake = FakePrograms(
-        *(tmp_path / "fake", "fairseq-train", "fairseq-generate"),
-        fairseq_train=STUDY_TRAIN,
-        fairseq_generate=STUDY_GENERATE,
-    )
-    splits = (("train", 30), ("val", 4), ("test", 10))
-    raw = write_pairs(
-        tmp_path / "pairs", **{to: verse_pairs(to.replace("val", "valid"), n) for to, n in splits}
-    )
-    summaries = (raw / "test.target").read_text().splitlines()
-    (raw / "test.target").write_text("".join(f"{text.split()[0]}\n" for text in summaries))
-    out, fail = tmp_path / "out", tmp_path / "fail"
-    env = {"RAW_DIR": raw, "OUT": out, "WORKERS": 1, "UPDATES": 100, "FAIL": fail}
-    env["PATH"] = f"{fake.folder}:{PROGRAMS}:{os.environ['PATH']}"
-
-    def message(**changes: object) -> str:
-        result = script("study", **{**env, **changes}, check=False)
-        assert result.returncode == 1
-        return result.stderr.splitlines()[-1]
-
-    assert "no such setting: alpha1-every2; see --help" in message(RUNS="alpha1-every2:1")
-    assert "no such setting: alpha1-time" in message(RUNS="alpha1-time:1")
-    assert "RUNS is a list of SETTING:SEED, got alpha1" in message(RUNS="alpha1")
-    assert "MAIN must be a setting of R-Drop" in message(MAIN="baseline")
-    assert "UPDATES must be a whole number" in message(UPDATES="1e3")
-    assert not out.exists()
-    missing = message(RUNS="baseline-time:1")
-    assert "baseline-time:1 needs baseline:1 earlier in RUNS" in missing
-    fail.touch()
-    assert "training failed: see " in message(RUNS="baseline:1")
-    assert "the trouble" in (out / "runs" / "baseline.1" / "train.log").read_text()
-    fail.unlink()
-    shutil.rmtree(out / "runs")
-
-    runs = [
-        f"{name}:{seed}" for seed in (1, 2) for name in ("baseline", "alpha0.7", "alpha0.7-once")
-    ]
-    script("study", **env, RUNS=" ".join(runs))
-    for run, times in (
-        ("baseline.1", "1.0 0.5"),
-        ("alpha0.7.1", "3.0 0.35"),
-        ("alpha0.7-once.1", "2.0 0.0"),
-    ):
-        (out / "runs" / run / "cpu_seconds").write_text(f"{times}\n")
-    runs += ["baseline-time:1", "alpha0.7-once-time:1"]
-    script("study", **env, RUNS=" ".join(runs))
-    names = ("--criterion", "--rdrop-alpha", "--rdrop-encoder", "--max-update", "--seed")
-    calls = [options(call) for call in fake.calls("fairseq-train")[-8:]]
-    plain, rdrop = ("label_smoothed_cross_entropy", None, None), ("rdrop", "0.7", None)
-    once = ("rdrop", "0.7", "once")
-    assert [tuple(call.get(name) for name in names) for call in calls] == [
-        *((*each, "100", "1") for each in (plain, rdrop, once)),
-        *((*each, "100", "2") for each in (plain, rdrop, once)),
-        (*plain, "223", "1"),  # 100 * 3.35 / 1.5
-        (*once, "168", "1"),  # 100 * 3.35 / 2; its schedule, too:
-    ]
-    assert calls[-1]["--total-num-update"] == "168"
-
-    with (out / "results.tsv").open() as file:
-        found = {(row["setting"], row["seed"]): row for row in csv.DictReader(file, delimiter="\t")}
-    assert [" ".join(key) for key in found] == [
-        *("baseline 1", "baseline 2", "baseline-time 1", "alpha0.7 1", "alpha0.7 2"),
-        *("alpha0.7-once 1", "alpha0.7-once 2", "alpha0.7-once-time 1"),
-    ]
-    main = found["alpha0.7", "1"]
-    assert (main["cpu_seconds"], main["valid_ppl"]) == ("3", "14.5")  # the lowest loss
-    assert found["baseline", "1"]["valid_ppl"] == "15.5"
-    # what the fake model wrote is the reference: a perfect summary has 100
-    for name in ("ROUGE-1", "ROUGE-1 low", "ROUGE-1 high", "ROUGE-Lsum"):
-        assert main[name] == "100.00"
-    assert float(found["baseline", "1"]["ROUGE-1"]) < 100
-
-    with (out / "differences.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert [
-        " ".join(row[key] for key in ("setting", "minus", "equal", "seed")) for row in rows
-    ] == [
-        *(f"alpha0.7 baseline updates {seed}" for seed in ("1", "2", "all")),
-        *(f"alpha0.7-once baseline updates {seed}" for seed in ("1", "2", "all")),
-        *(f"alpha0.7-once alpha0.7 updates {seed}" for seed in ("1", "2", "all")),
-        "alpha0.7 baseline-time time 1",
-        "alpha0.7-once-time baseline-time time 1",
-        "alpha0.7-once-time alpha0.7 time 1",
-    ]
-    for row in rows:
-        expected = sum(
-            float(found[row["setting"], seed]["ROUGE-1"])
-            - float(found[row["minus"], seed]["ROUGE-1"])
-            for seed in (("1", "2") if row["seed"] == "all" else (row["seed"],))
-        ) / (2 if row["seed"] == "all" else 1)
-        assert float(row["ROUGE-1"]) == pytest.approx(expected, abs=0.0101)  # hundredths
-        assert float(row["ROUGE-1 low"]) <= float(row["ROUGE-1"]) <= float(row["ROUGE-1 high"])
-    table = (out / "results.md").read_text()
-    assert table.count("\n| baseline | ") == 2
-    assert f"| alpha0.7 | baseline | updates | all | {rows[2]['ROUGE-1']} [" in table
-
-    # again: nothing is trained or summarised anew
-    before = len(fake.calls("fairseq-train")), len(fake.calls("fairseq-generate"))
-    script("study", **env, RUNS=" ".join(runs))
-    assert (len(fake.calls("fairseq-train")), len(fake.calls("fairseq-generate"))) == before
-    assert (out / "results.md").read_text() == table
-    assert "made with other settings" in message(UPDATES="50")
-    assert "> BEAM=9" in message(BEAM=9)
-    # neither other text in the same folder nor other data under the same runs
-    kept = (raw / "test.source").read_text()
-    (raw / "test.source").write_text(kept.replace("the", "a"))
-    assert "> checksum=" in message()
-    (raw / "test.source").write_text(kept)
-    dictionary = (out / "bin" / "dict.source.txt").read_text()
-    (out / "bin" / "dict.source.txt").write_text("other 1\n")
-    assert "> data=" in message(RUNS="baseline:2")
-    (out / "bin" / "dict.source.txt").write_text(dictionary)
-    # a run that --patience has ended: as many updates more as fit into the time, from those it had
-    shutil.rmtree(out / "runs" / "baseline-time.1")
-    (out / "runs" / "baseline.1" / "updates").write_text("50\n")
-    (out / "runs" / "baseline.1" / "ended_early").touch()
-    script("study", **env, RUNS="baseline-time:1")
-    assert options(fake.calls("fairseq-train")[-1])["--max-update"] == "112"  # 50 * 3.35 / 1.5
-    (out / "runs" / "baseline.1" / "cpu_seconds").write_text("1.0 0.5\n1.0 0.5\n")
-    assert "was interrupted, and its time is also that of updates" in message(
-        RUNS="baseline-time:1"
-    )
-    (out / "runs" / "baseline.1" / "cpu_seconds").write_text("unknown\n")
-    assert "the time of " in message(RUNS="baseline-time:1")
+def test_prepared_at_full_size() -> None:
+    export, encode, binarise = commands("cnn_dm", "prepare", DATASET="xsum")[:3]
+    assert options(export)["--dataset"] == "xsum"
+    found = options(encode)
+    assert (found["--longest"], found["--dictionary"]) == ("1024", "bart.large/dict.txt")
+    assert options(binarise)["--srcdict"] == "bart.large/dict.txt"
 
 
 @pytest.mark.parametrize(
@@ -570,11 +359,12 @@ def test_study(tmp_path) -> None:
         ("lengths", "train.source has 60 lines but .*train.target has 59"),
         ("empty summary", "val.target has 2 empty summaries, the first in line 3: remove"),
         ("empty file", "test.source is empty: at least one pair"),
-        ("latin-1", "train.source is not UTF-8 at byte 0"),
+        ("latin-1", "train.source, line 2: byte 0xe9 at position 1 is not UTF-8"),
         ("sentences", "test.sentences, line 2 must be the reference with a tab"),
+        ("longest", "LONGEST must be from 2 to 1024, the model's positions, got 1025"),
     ],
 )
-def test_wrong_pairs(raw, tmp_path, case, message) -> None:
+def test_wrong_pairs(raw, tmp_path, modules, case, message) -> None:
     folder = Path(shutil.copytree(raw, tmp_path / "raw"))
     if case in ("no val", "no test", "empty file"):
         for path in folder.glob(f"{'val' if case == 'no val' else 'test'}.*"):
@@ -590,53 +380,63 @@ def test_wrong_pairs(raw, tmp_path, case, message) -> None:
         lines = (folder / "test.target").read_text().splitlines()
         lines[1] += "\tMore."
         (folder / "test.sentences").write_text("\n".join(lines) + "\n")
-    else:
-        (folder / "train.source").write_bytes(b"\xe9\n" * 60)
-    result = script("prepare", SMALL=1, RAW_DIR=folder, OUT=tmp_path / "out", check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert re.match(f"check_pairs: .*{message}", line)
-    assert not (tmp_path / "out").exists()
+    elif case == "latin-1":
+        (folder / "train.source").write_bytes(b"e\n" + b"\xe9\n" * 59)
+    arguments = ["--corpus", str(folder), "--learn", "300", "--out", str(tmp_path / "out")]
+    arguments += ["--longest", "1025"] if case == "longest" else []
+    with pytest.raises(UsageError, match=f"^encode_pairs: .*{message}"):
+        modules("encode_pairs").main(arguments)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_dictionary_without_the_pieces(raw, tmp_path, modules) -> None:
+    (tmp_path / "dict.txt").write_text("1 1\n")
+    arguments = ["--corpus", str(raw), "--learn", "300", "--out", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match=r"pieces of val.source: it is not BART's dictionary"):
+        modules("encode_pairs").main([*arguments, "--dictionary", str(tmp_path / "dict.txt")])
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_summaries_of_another_test_set(tmp_path, modules) -> None:
+    (tmp_path / "test.source.txt").write_text("One.\nTwo.\n")
+    (tmp_path / "log").write_text("H-1\t-0.5\t7\nH-0\t-0.5\t7\nH-2\t-0.5\t7\n")
+    arguments = ["--generated", "log", "--pieces", ".", "--lead", "1", "--out", "."]
+    with pytest.raises(UsageError, match="of 3 documents, the test set has 2: remove its folder"):
+        modules("summaries").main([str(tmp_path / a) if a in "log." else a for a in arguments])
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "message"),
+    ("name", "arguments", "settings", "message"),
     [
-        ("prepare", {"DATASET": "cnn"}, "DATASET must be cnn_dm or xsum, got 'cnn'"),
-        ("prepare", {"SMALL": "yes"}, "SMALL must be 0 or 1, got 'yes'"),
-        ("prepare", {"SMALL": 1}, "SMALL=1 needs RAW_DIR; package_descriptions.py can make one"),
-        ("prepare", {}, "BART_DIR is not set: unpack https://.*bart.large.tar.gz"),
-        ("prepare", {"BART_DIR": "none"}, r"BART_DIR \(none\) holds no dict.txt"),
-        ("prepare", {"MAX_TOKENS_OF_TEXT": 1025}, "must be from 2 to 1024 .* got '1025'"),
-        ("prepare", {"WORKERS": "x"}, "WORKERS must be a whole number of at least 1, got 'x'"),
-        ("prepare", {"arguments": ["--small"]}, "takes no arguments, got --small; see --help"),
-        ("train", {"CRITERION": "r3f"}, "CRITERION must be rdrop or baseline, got 'r3f'"),
-        ("train", {"ENCODER": "1"}, "ENCODER must be twice or once, got '1'"),
-        ("train", {"ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
-        ("train", {}, "no data in .*/bin: run prepare.sh with the same OUT"),
-        ("evaluate", {}, "no such checkpoint: .*/rdrop/checkpoint_best.pt"),
-        ("evaluate", {"FORCE_BOS": "yes"}, "FORCE_BOS must be 0 or 1, got 'yes'"),
-        ("evaluate", {"ROUGE": "x"}, "ROUGE must be rouge-score or files2rouge, got 'x'"),
-        ("evaluate", {"BEAM": "0"}, "BEAM must be a whole number of at least 1, got '0'"),
-        ("evaluate", {"arguments": ["--beam"]}, "unknown option --beam; see --help"),
-        ("evaluate", {"arguments": ["a", "b"]}, "expected at most one CHECKPOINT, got 2"),
+        ("prepare", [], {"DATASET": "cnn"}, "DATASET must be cnn_dm or xsum, got 'cnn'"),
+        ("prepare", ["--small"], {}, "--small needs RAW_DIR; package_descriptions.py can make one"),
+        ("prepare", [], {}, "BART_DIR is not set: unpack https://.*bart.large.tar.gz"),
+        ("prepare", ["--beam"], {}, "unknown argument --beam; see --help"),
+        ("train", [], {"CRITERION": "r3f"}, "CRITERION must be rdrop or baseline, got 'r3f'"),
+        ("train", [], {}, "BART_DIR is not set: unpack https://.*bart.large.tar.gz"),
+        ("train", ["--small"], {"UPDATES": "1e3"}, "UPDATES must be a whole number .* got '1e3'"),
+        ("evaluate", [], {}, "no such checkpoint: .*/rdrop/checkpoint_best.pt"),
+        ("evaluate", [], {"FORCE_BOS": "yes"}, "FORCE_BOS must be 0 or 1, got 'yes'"),
+        ("evaluate", [], {"ROUGE": "x"}, "ROUGE must be rouge-score or files2rouge, got 'x'"),
+        ("evaluate", ["a", "b"], {}, "expected at most one CHECKPOINT, got 2"),
     ],
 )
-def test_wrong_settings(tmp_path, name, settings, message) -> None:
-    result = script(name, OUT=tmp_path / "out", **settings, check=False)
+def test_wrong_settings(tmp_path, name, arguments, settings, message) -> None:
+    result = script(name, arguments=arguments, OUT=tmp_path / "out", **settings, check=False)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert re.match(f"cnn_dm/{name}: .*{message}", line)
+    assert re.match(f"cnn_dm/{name}.sh: .*{message}", line)
     assert not (tmp_path / "out").exists()
 
 
-def test_no_weights(tmp_path) -> None:
+def test_no_data(tmp_path) -> None:
     """fairseq would train from scratch if the file to restore were not there."""
-    (tmp_path / "bin").mkdir()
-    for settings, message in (
-        ({}, "train: BART_PATH is not set: unpack https://"),
-        ({"BART_DIR": tmp_path}, f"train: no such checkpoint: BART_PATH={tmp_path}/model.pt"),
+    for arguments, settings, message in (
+        (["--small"], {}, "out/bin is not there: make it first"),
+        ([], {"BART_DIR": "none", "OUT": tmp_path}, "none/model.pt is not there: make it first"),
     ):
-        result = script("train", OUT=tmp_path, CPU=1, **settings, check=False)
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        settings = {"OUT": tmp_path / "out", **settings}
+        result = script("train", arguments=[*arguments, "--cpu"], check=False, **settings)
         assert result.returncode == 1
-        assert result.stderr.startswith(f"cnn_dm/{message}")
+        assert message in result.stderr
