@@ -33,7 +33,10 @@ from .loss import linear_rdrop_loss, rdrop_binary_loss, rdrop_loss, rdrop_mse_lo
 try:
     import torchaudio  # noqa: F401
 except Exception:  # the one that ve-fairseq brings cannot be imported beside torch 2.13
+    from transformers.utils.import_utils import is_torchaudio_available
+
     sys.modules["torchaudio"] = None  # type: ignore[assignment]  # or transformers would try to
+    is_torchaudio_available.cache_clear()  # it may have been asked before
 from transformers import Seq2SeqTrainer, Trainer
 
 logger = logging.getLogger(__name__)
