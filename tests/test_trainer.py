@@ -333,11 +333,13 @@ def test_batches_without_a_count_are_averaged(tmp_path, fixed_masks) -> None:
 
 
 TWO = """
+import os
 import sys
-import torch
 from pathlib import Path
 sys.path.insert(0, {root!r})
+environment = dict(os.environ)
 from tests.test_trainer import trained_of_two
+os.environ.update(environment)  # conftest takes MASTER_ADDR for a setting of a recipe
 trained_of_two(Path({folder!r}), 2)
 """
 # trained tied, and untied with each implementation
@@ -351,7 +353,6 @@ OF_TWO = {
 def trained_of_two(folder: Path, size: int) -> None:
     """Train on four examples; save the parameters and what auto has chosen."""
     fix_masks(setattr)
-    # embedding, and RMSNorm alone: a causal model whose dropout is that of its adapter's place
     for name, (config, settings) in OF_TWO.items():
         model = built(LM, attention_dropout=0.0, **config)
         dropped(model)
