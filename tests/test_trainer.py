@@ -1,6 +1,8 @@
 """RDropTrainer on tiny models of transformers, against the definition in float64."""
 
 import logging
+import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -363,7 +366,7 @@ def trained_of_two(folder: Path, size: int) -> None:
         trainer.train()
         if trainer.is_world_process_zero():
             parameters = nn.utils.parameters_to_vector(model.parameters())
-            torch.save((trainer.impl, parameters), folder / f"{name}.{size}.pt")
+            torch.save((trainer.impl, parameters.detach()), folder / f"{name}.{size}.pt")
 
 
 def dropped(model: nn.Module) -> None:
@@ -763,6 +766,106 @@ def test_dropout_is_found() -> None:
     assert has_dropout(built(IMAGES))
     layer_drop = {"dropout": 0.0, "encoder_layerdrop": 0.5}
     assert not has_dropout(built(SUMMARY, **layer_drop))
+
+
+def tokenizer(folder: Path) -> None:
+    words = {
+        name: number for number, name in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "b", "c"])
+    }
+    backend = Tokenizer(models.WordLevel(words, "<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(
+        folder
+    )
+
+
+def program(number: int, **seen: Any) -> Any:
+    """The trainer of one of the README's programs, which has run."""
+    text = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[number]
+    assert len(text.splitlines()) <= 15
+    # TRL asks for a GPU, or to be told that there is none
+    exec(text.replace("max_length=512", "max_length=512, use_cpu=True"), seen)
+    trainer = seen["trainer"]
+    assert trainer.state.global_step == 3  # epochs of a batch
+    return trainer
+
+
+@pytest.fixture
+def pretrained(tmp_path, monkeypatch) -> None:
+    """Tiny models by the names that the README has for large ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tokens = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    roberta = transformers.RobertaConfig(**TINY, **tokens)
+    bart = transformers.BartConfig(**{**BART, **tokens}, forced_eos_token_id=2)
+    qwen = transformers.Qwen3Config(**{**LLAMA, **tokens, "attention_dropout": 0.0}, head_dim=4)
+    for name, kind, config in (
+        ("FacebookAI/roberta-base", transformers.RobertaForMaskedLM, roberta),
+        ("facebook/bart-base", transformers.BartForConditionalGeneration, bart),
+        ("Qwen/Qwen3-0.6B", transformers.Qwen3ForCausalLM, qwen),
+    ):
+        kind(config).save_pretrained(name)
+        tokenizer(tmp_path / name)
+
+
+def test_the_readmes_classifier(pretrained) -> None:
+    datasets = pytest.importorskip("datasets")
+    sentences = {"sentence": ["a b", "c", "a b c", "b"], "label": [0, 1, 0, 1]}
+    data = datasets.Dataset.from_dict(sentences)
+    trainer = program(0, train=data, valid=data)
+    assert trainer.state.log_history[-1]["train_loss"] == pytest.approx(2 * math.log(2), rel=0.3)
+
+
+def test_the_readmes_summaries(pretrained) -> None:
+    texts = [{"input_ids": [0, 4, 5, 6, 2][: 3 + n], "labels": [4, 2]} for n in range(4)]
+    trainer = program(1, texts=texts)
+    assert trainer.impl == "linear"
+    assert trainer.predict(texts).predictions.shape[0] == 4
+
+
+def test_the_readmes_adapter(pretrained) -> None:
+    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("peft")
+    pytest.importorskip("trl")
+    rows = {"prompt": ["a b"] * 4, "completion": [" c", " a b", " b", " c a"]}
+    trainer = program(2, chats=datasets.Dataset.from_dict(rows))
+    assert (trainer._kind, trainer.impl) == ("next tokens", "linear")
+    changed = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert changed
+    assert all("lora" in name for name in changed)
+    # two cross-entropies of a model that knows nothing yet
+    loss = trainer.state.log_history[-1]["train_loss"]
+    assert loss == pytest.approx(2 * math.log(V), rel=0.1)
+    assert trainer.evaluate(trainer.train_dataset)["eval_loss"] == pytest.approx(loss / 2, rel=0.1)
+
+
+def test_an_adapter_is_trained_by_the_definition(tmp_path) -> None:
+    """LoRA on a causal model whose own rates are 0, and on its output projection."""
+    peft = pytest.importorskip("peft")
+    for targets, impl in ((["q_proj", "v_proj"], "linear"), (["q_proj", "lm_head"], "logits")):
+        model = built(LM, attention_dropout=0.0)
+        lora = peft.LoraConfig(lora_dropout=0.3, target_modules=targets, init_lora_weights=False)
+        model = peft.get_peft_model(model, lora)
+        trainer = trainer_for(model, tmp_path)
+        model.train()
+        trainer.compute_loss(model, batch_for(LM))
+        assert trainer.impl == impl
+        torch.manual_seed(2)
+        loss = trainer.compute_loss(model, batch_for(LM))
+        torch.manual_seed(2)
+        expected = definition(LM, model, batch_for(LM), 2, 0.0)
+        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+        found, wanted = gradient(loss, model), gradient(expected, model)
+        assert wanted.abs().max() > 0.01
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_readmes_several_labels(pretrained) -> None:
+    topics = [{"input_ids": [0, 4, 2], "labels": [0.0, 1.0, 1.0]}] * 4
+    trainer = program(3, topics=topics)
+    assert trainer._kind == "several labels"
+    assert trainer.state.log_history[-1]["train_loss"] == pytest.approx(2 * math.log(2), rel=0.3)
 
 
 def test_without_fairseq() -> None:
