@@ -19,7 +19,7 @@ def require_dropout(model: nn.Module) -> None:
     """Raise UsageError if all passes of ``model`` would be the same."""
     if has_dropout(model):
         return
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     settings = config.to_dict() if hasattr(config, "to_dict") else {}
     rates = [name for name in settings if "drop" in name and "layerdrop" not in name]
     raise UsageError(
@@ -45,9 +45,9 @@ def has_dropout(model: nn.Module) -> bool:
     return False
 
 
-def with_decoder_inputs(inputs: dict[str, Any], labels: Tensor, model: nn.Module) -> dict[str, Any]:
+def with_decoder_inputs(inputs: dict[str, Any], labels: Tensor, model: Any) -> dict[str, Any]:
     """``inputs`` with the decoder's, which an encoder-decoder makes of labels, if it sees them."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     generates = (
         getattr(config, "is_encoder_decoder", False) and model.get_output_embeddings() is not None
     )
@@ -65,38 +65,40 @@ class Head(NamedTuple):
     """The output projection of a language model: logits = linear(features, weight, bias)."""
 
     module: nn.Linear
-    bias: Tensor | None  #: its own, or what BART, Marian and others add: [V]
-    added_by: nn.Module | None  #: the module that adds it as its final_logits_bias
+    bias: Tensor | None  #: [V]
+    #: the model, if it is one of those that add their final_logits_bias: BART, Marian and others
+    adds_bias: Any = None
 
     @contextmanager
     def replaced(self, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
         """``forward`` in place of the projection, and nothing added to what it gives."""
-        before = vars(self.module).get("forward")  # accelerate, for one, may have replaced it, too
-        self.module.forward = forward
-        if self.added_by is not None:
-            self.added_by.final_logits_bias = self.bias.new_zeros(1, 1)
+        module: Any = self.module
+        before = vars(module).get("forward")  # accelerate, for one, may have replaced it, too
+        module.forward = forward
+        if self.adds_bias is not None:
+            added = self.adds_bias.final_logits_bias
+            self.adds_bias.final_logits_bias = added.new_zeros(1, 1)
         try:
             yield
         finally:
-            del self.module.forward
+            del module.forward
             if before is not None:
-                self.module.forward = before
-            if self.added_by is not None:
-                self.added_by.final_logits_bias = self.bias[None]
+                module.forward = before
+            if self.adds_bias is not None:
+                self.adds_bias.final_logits_bias = added
 
 
-def head_of(model: nn.Module) -> Head | None:
+def head_of(model: Any) -> Head | None:
     """The plain nn.Linear that ends a language model, if there is one."""
     module = getattr(model, "get_output_embeddings", lambda: None)()
     if type(module) is not nn.Linear:  # an adapter's layer is none
         return None
-    added = getattr(model, "final_logits_bias", None)
-    if added is None:
-        return Head(module, module.bias, None)
-    return Head(module, added[0], model) if module.bias is None else None
+    if not hasattr(model, "final_logits_bias"):
+        return Head(module, module.bias)
+    return Head(module, model.final_logits_bias[0], model) if module.bias is None else None
 
 
-def obstacle_to_use(head: Head, model: nn.Module, wrapper: nn.Module) -> str | None:
+def obstacle_to_use(head: Head, model: Any, wrapper: nn.Module) -> str | None:
     """Why the weight of ``head`` cannot be used after the forward of ``wrapper``, or None.
 
     Args:

@@ -146,7 +146,7 @@ class RDropTrainer(Trainer):
         # with DataParallel those of one GPU, while the logits of all are here
         return 1 / max(1, self.args.n_gpu)
 
-    def _base(self) -> nn.Module:
+    def _base(self) -> Any:
         """The model, that within PEFT's if it is one."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
@@ -165,23 +165,29 @@ class RDropTrainer(Trainer):
             labels: [B, ...]
         """
         kept = labels.ne(IGNORED).view(len(labels), -1).sum(1)
+        if not kept.any():  # then any labels will do
+            zeros = torch.zeros_like(labels)
+            inputs = {name: zeros if value is labels else value for name, value in inputs.items()}
+            labels = zeros
         row = slice(int(kept.argmax()), int(kept.argmax()) + 1)
 
         def example(tree: Any) -> Any:
             return tree_map(lambda x: x[row] if isinstance(x, Tensor) else x, tree)
 
-        name, head, seen = type(self._base()).__name__, head_of(self._base()), []
+        name, head = type(self._base()).__name__, head_of(self._base())
+        seen: list[Tensor] = []
 
         def drawn(features: Tensor) -> Tensor:
             seen.append(features)
             generator = torch.Generator(features.device).manual_seed(1)
-            shape = (*features.shape[:-1], head.module.out_features)
+            shape = (*features.shape[:-1], head.module.out_features if head else 0)
             return 3 * torch.randn(shape, generator=generator, device=features.device)
 
         wrapper = getattr(model, "_orig_mod", model)  # not compiled
         with evaluating(wrapper), head.replaced(drawn) if head else nullcontext():
             theirs, ours = wrapper(**example(inputs)), wrapper(**example(rest))
-        if not isinstance(theirs, dict) or theirs.get("loss") is None:
+        logits = isinstance(theirs, dict) and {"logits", "start_logits"} & set(theirs)
+        if not logits or theirs.get("loss") is None:
             raise UsageError(
                 f"{name} gives no loss for its labels, by which R-Drop knows what they are: let "
                 "its forward take labels, and return a dict with loss and logits"
@@ -191,13 +197,14 @@ class RDropTrainer(Trainer):
                 f"R-Drop would leave out the auxiliary loss of {name}'s experts: set "
                 "output_router_logits of its config to False (in SFTConfig router_aux_loss_coef=0)"
             )
-        self._kind = next((kind for kind in KINDS if has_loss(theirs, kind, example(labels))), "")
-        if not self._kind:
+        fitting = [kind for kind in KINDS if has_loss(theirs, kind, example(labels))]
+        if not fitting:
             raise UsageError(
                 f"the loss of {name} is none that R-Drop is for (cross-entropy of classes, masked "
                 "or next tokens or an answer's start and end; of several labels; squared error): "
                 "train it with Trainer"
             )
+        self._kind = fitting[0]
         called = len(seen) == 2
         before, after = seen if called else (logits_of(theirs), logits_of(ours))
         if before.shape != after.shape or not torch.allclose(before, after, rtol=1e-3, atol=1e-5):
@@ -245,7 +252,7 @@ def has_loss(outputs: Any, kind: str, labels: Tensor) -> bool:
     mean = twice / 2 / target.ne(IGNORED).sum().clamp(min=1)
     # models that compute in bfloat16 may do so for their loss, too
     rtol = max(1e-4, 2 * torch.finfo(own.dtype).eps)
-    return torch.isclose(mean, own.mean().to(mean), rtol=rtol, atol=1e-6).item()
+    return bool(torch.isclose(mean, own.mean().to(mean), rtol=rtol, atol=1e-6))
 
 
 def target_of(kind: str, logits: Tensor, labels: Tensor) -> Tensor:

@@ -216,7 +216,7 @@ def rdrop_binary_loss(
     target: Tensor,
     *,
     alpha: float,
-    ignore_index: float | None = None,
+    ignore_index: int | None = None,
     passes: int = 2,
     reduction: str = "sum",
 ) -> RDropLoss:
@@ -254,7 +254,7 @@ def rdrop_mse_loss(
     target: Tensor,
     *,
     alpha: float,
-    ignore_index: float | None = None,
+    ignore_index: int | None = None,
     passes: int = 2,
     reduction: str = "sum",
 ) -> RDropLoss:

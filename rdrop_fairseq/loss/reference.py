@@ -100,7 +100,7 @@ def reference_rdrop_binary_loss(
     target: Tensor,
     *,
     alpha: float,
-    ignore_index: float | None = None,
+    ignore_index: int | None = None,
     passes: int = 2,
 ) -> RDropLoss:
     """R-Drop for several labels an example: each is a Bernoulli distribution of its own.
@@ -130,7 +130,7 @@ def reference_rdrop_mse_loss(
     target: Tensor,
     *,
     alpha: float,
-    ignore_index: float | None = None,
+    ignore_index: int | None = None,
     passes: int = 2,
 ) -> RDropLoss:
     """R-Drop for regression, where there are no distributions to compare.
@@ -155,7 +155,7 @@ def reference_rdrop_mse_loss(
 
 
 def _elementwise(
-    outputs: Tensor, target: Tensor, ignore_index: float | None, passes: int
+    outputs: Tensor, target: Tensor, ignore_index: int | None, passes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``outputs`` as [passes, B, ...], target, both in float32 at least, and what to ignore."""
     dtype = torch.promote_types(outputs.dtype, torch.float32)
