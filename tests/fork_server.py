@@ -208,7 +208,7 @@ def import_all() -> frozenset[str]:
     filters = warnings.filters[:]
     folder = sys.path.pop(0)  # fairseq tries an import of "examples": not the one beside this file
     for name in IMPORTED:
-        if name.startswith("transformers"):  # as examples/vit/rdrop_trainer.py says
+        if name.startswith("transformers"):  # as rdrop_fairseq/trainer.py says
             sys.modules["torchaudio"] = None  # type: ignore[assignment]
         with contextlib.suppress(ImportError):
             import_module(name)

@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
-import rdrop_trainer  # noqa: F401  (before transformers)
 import torch
 from images import Images, open_split, read_data
 from scipy.stats import bootstrap
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from transformers import ViTForImageClassification, ViTImageProcessorPil, logging
 
+import rdrop_fairseq.trainer  # noqa: F401  (before transformers)
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.tools.command_line import command, parser, whole
 from rdrop_fairseq.tools.files import write_json, write_lines
+
+# isort: split
+from transformers import ViTForImageClassification, ViTImageProcessorPil, logging
 
 
 @command("evaluate")

@@ -17,8 +17,14 @@ from typing import Any
 
 import numpy
 from images import Images, open_split, random_crop, read_data
-from rdrop_trainer import RDropTrainer
 from torch import Tensor, nn
+
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.command_line import command
+from rdrop_fairseq.tools.files import write_lines, writing_folder
+from rdrop_fairseq.trainer import RDropTrainer  # before transformers
+
+# isort: split
 from transformers import (
     HfArgumentParser,
     Trainer,
@@ -30,10 +36,6 @@ from transformers import (
     logging,
     set_seed,
 )
-
-from rdrop_fairseq.errors import UsageError
-from rdrop_fairseq.tools.command_line import command
-from rdrop_fairseq.tools.files import write_lines, writing_folder
 
 # --model small: what a CPU trains in minutes
 SMALL = {

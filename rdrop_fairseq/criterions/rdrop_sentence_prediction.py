@@ -5,11 +5,8 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import (
     SentencePredictionConfig,
@@ -24,7 +21,7 @@ from torch import Tensor, nn
 from ..batch import repeat_batch
 from ..errors import UsageError
 from ..labels import check_num_classes, label_names
-from ..loss import rdrop_loss
+from ..loss import rdrop_loss, rdrop_mse_loss
 from .flags import RDropFlags, impl_of_head
 from .interval import log_rdrop_updates
 from .model import unwrapped
@@ -42,8 +39,8 @@ class RDropSentencePredictionConfig(RDropFlags, SentencePredictionConfig):
 class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterion):
     """fairseq's sentence_prediction with R-Drop in training; see `RDropTraining`.
 
-    For classes the loss is that of ``rdrop_fairseq.loss`` (paper, equations 2 to 4), for
-    --regression-target that of `regression_rdrop_loss`; a sum, whatever ``reduce``, as in fairseq.
+    For classes the loss is `rdrop_loss` (paper, equations 2 to 4), for --regression-target
+    `rdrop_mse_loss`; a sum, whatever ``reduce``, as in fairseq.
     """
 
     def __init__(self, cfg: RDropSentencePredictionConfig, task: FairseqTask) -> None:
@@ -65,7 +62,7 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
         target = model.get_targets(sample, [logits]).view(-1)
         sample_size = target.numel()
         if self.regression_target:
-            objective, task_loss, disagreement = regression_rdrop_loss(
+            objective, task_loss, disagreement, _ = rdrop_mse_loss(
                 logits.view(-1), target, alpha=self.rdrop_alpha, passes=passes
             )
             logged: dict[str, Any] = {"rdrop_mse": disagreement}
@@ -128,35 +125,6 @@ class RDropSentencePredictionCriterion(RDropTraining, SentencePredictionCriterio
             metrics.log_scalar("rdrop_kl", kl, sentences, round=3)
         else:
             metrics.log_scalar("rdrop_mse", total["rdrop_mse"] / sentences, sentences, round=4)
-
-
-def regression_rdrop_loss(
-    predictions: Tensor, target: Tensor, *, alpha: float, passes: int = 2
-) -> tuple[Tensor, Tensor, Tensor]:
-    """R-Drop for regression, where there are no distributions to compare.
-
-        sum_i (f_i - y)^2 + alpha * mean over i < j of (f_i - f_j)^2
-
-    The squared error of each pass and alpha times the squared difference of the two predictions,
-    as the authors' BERT code has it for STS-B with alpha 1 (dropreg/R-Drop, modeling_bert.py;
-    their other files take the first pass's error only). The paper's form is in its appendix A.4.
-    It is what the symmetric KL becomes, up to the factor, if predictions are means of Gaussians
-    of one width.
-
-    Args:
-        predictions: [passes * N], all targets' first pass, then all targets' second pass.
-        target: [N]
-
-    Returns: the objective, and without gradient the squared error of all passes and the
-        mean squared difference over pairs; each a sum over N, in float32 or wider.
-    """
-    dtype = torch.promote_types(predictions.dtype, torch.float32)
-    of_pass = predictions.to(dtype).view(passes, -1)
-    squared_error = F.mse_loss(of_pass, target.to(dtype).expand_as(of_pass), reduction="sum")
-    pairs = [F.mse_loss(f, g, reduction="sum") for f, g in combinations(of_pass, 2)]
-    disagreement = torch.stack(pairs).mean()
-    objective = squared_error + alpha * disagreement
-    return objective, squared_error.detach(), disagreement.detach()
 
 
 def _pruning_regularizers(model: BaseFairseqModel) -> Iterator[tuple[str, Tensor]]:

@@ -1,7 +1,7 @@
 """The public functions: check the arguments, then call the definition or the fused loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
 from .compiled import missing_compiler, on_cpu
 from .fused import Settings, fused_loss, product_dtype
-from .reference import RDropLoss
+from .reference import RDropLoss, reference_rdrop_binary_loss, reference_rdrop_mse_loss
 
 
 def rdrop_loss(
@@ -211,6 +211,83 @@ def adaptive_rdrop_loss(
     return _reduced(result, settings, target, kept)
 
 
+def rdrop_binary_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float,
+    ignore_index: int | None = None,
+    passes: int = 2,
+    reduction: str = "sum",
+) -> RDropLoss:
+    """R-Drop's loss for several labels an example, each of which holds or not.
+
+        sum_i BCE(p_i, y) + alpha * mean over i < j of 1/2 [KL(p_i||p_j) + KL(p_j||p_i)]
+
+    with p = sigmoid(logits) and the KL of Bernoulli distributions.
+
+    Args:
+        logits: [passes * B, ...], any float dtype, in the order of `rdrop_loss`; usually
+            [passes * B, labels].
+        target: [B, ...], floating point, in [0, 1] or ``ignore_index``.
+        ignore_index: targets that add exactly 0 to loss and gradient.
+        reduction: "sum", "mean" (over the labels of all examples, as PyTorch's
+            ``binary_cross_entropy_with_logits`` takes it, but for those ignored) or "none".
+
+    Returns: what `rdrop_loss` returns, without n_correct; a value for each label with "none".
+
+    Raises:
+        ValueError: as `rdrop_loss`.
+    """
+    settings = Settings(alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
+    _check_elementwise(settings, "logits", logits, target)
+    if not target.is_floating_point():
+        raise ValueError(f"target must be floating point, got {target.dtype}")
+    if on_cpu(target):
+        wrong = ~((target >= 0) & (target <= 1))  # NaN, too
+        _refuse_targets(settings, target, wrong, "[0, 1]")
+    return _of_definition(reference_rdrop_binary_loss, settings, logits, target)
+
+
+def rdrop_mse_loss(
+    predictions: Tensor,
+    target: Tensor,
+    *,
+    alpha: float,
+    ignore_index: int | None = None,
+    passes: int = 2,
+    reduction: str = "sum",
+) -> RDropLoss:
+    """R-Drop's loss for numbers, such as ratings.
+
+        sum_i (f_i - y)^2 + alpha * mean over i < j of (f_i - f_j)^2
+
+    (`reference_rdrop_mse_loss` says where this is from.)
+
+    Args:
+        predictions: f, [passes * B, ...], any float dtype, in the order of `rdrop_loss`.
+        target: y, [B, ...]
+        ignore_index: targets that add exactly 0 to loss and gradient.
+        reduction: "sum", "mean" (over the targets that are not ignored) or "none".
+
+    Returns: objective, squared errors as nll_loss, squared differences as kl; no n_correct.
+
+    Raises:
+        ValueError: as `rdrop_loss`.
+    """
+    settings = Settings(alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
+    _check_elementwise(settings, "predictions", predictions, target)
+    return _of_definition(reference_rdrop_mse_loss, settings, predictions, target)
+
+
+def _of_definition(
+    definition: Callable[..., RDropLoss], settings: Settings, outputs: Tensor, target: Tensor
+) -> RDropLoss:
+    alpha, _, ignore_index, passes, *_ = settings
+    result = definition(outputs, target, alpha=alpha, ignore_index=ignore_index, passes=passes)
+    return _reduced(result, settings, target)
+
+
 def _without_ignored(
     settings: Settings, rows: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -254,15 +331,10 @@ def _check(
         target: [B, ...]
         vocabulary: V; None: the size of the last dimension.
     """
-    alpha, label_smoothing, ignore_index, passes, reduction, _, chunk_rows, *_ = settings
-    if not (math.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
+    _check_settings(settings)
+    label_smoothing, chunk_rows = settings.label_smoothing, settings.chunk_rows
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-    if passes < 2:
-        raise ValueError(f"passes must be at least 2, got {passes}")
-    if reduction not in ("sum", "mean", "none"):
-        raise ValueError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}")
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
     if impl not in ("auto", "fused", "eager"):
@@ -280,14 +352,7 @@ def _check(
             f"{name} must have one dimension more than target, got {tuple(tensor.shape)} "
             f"and {tuple(target.shape)}"
         )
-    if tensor.size(0) % passes:
-        raise ValueError(f"{name} has {tensor.size(0)} rows, which passes={passes} does not divide")
-    rows = (passes * target.size(0), *target.shape[1:])
-    if tensor.shape[:-1] != rows:
-        raise ValueError(
-            f"{name} {tuple(tensor.shape)} does not fit target {tuple(target.shape)} and "
-            f"passes={passes}: expected {rows} rows"
-        )
+    _check_rows(settings, name, tensor, tensor.shape[:-1], target)
 
     vocabulary = tensor.size(-1) if vocabulary is None else vocabulary
     if target.dtype != torch.int64:
@@ -297,10 +362,55 @@ def _check(
     if not on_cpu(target):
         return
     wrong = (target < 0) | (target >= vocabulary)
+    _refuse_targets(settings, target, wrong, f"[0, {vocabulary})")
+
+
+def _check_elementwise(settings: Settings, name: str, outputs: Tensor, target: Tensor) -> None:
+    """Raise ValueError unless settings make sense and ``outputs`` is [passes * B, ...].
+
+    Args:
+        target: [B, ...]
+    """
+    _check_settings(settings)
+    if not target.dim() or outputs.dim() != target.dim():
+        raise ValueError(
+            f"{name} must have as many dimensions as target, one at least, got "
+            f"{tuple(outputs.shape)} and {tuple(target.shape)}"
+        )
+    _check_rows(settings, name, outputs, outputs.shape, target)
+
+
+def _check_settings(settings: Settings) -> None:
+    alpha, passes, reduction = settings.alpha, settings.passes, settings.reduction
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
+    if passes < 2:
+        raise ValueError(f"passes must be at least 2, got {passes}")
+    if reduction not in ("sum", "mean", "none"):
+        raise ValueError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}")
+
+
+def _check_rows(
+    settings: Settings, name: str, tensor: Tensor, rows: torch.Size, target: Tensor
+) -> None:
+    """Raise ValueError unless ``rows``, the shape of ``tensor`` or its beginning, fit target's."""
+    passes = settings.passes
+    if tensor.size(0) % passes:
+        raise ValueError(f"{name} has {tensor.size(0)} rows, which passes={passes} does not divide")
+    expected = (passes * target.size(0), *target.shape[1:])
+    if rows != expected:
+        raise ValueError(
+            f"{name} {tuple(tensor.shape)} does not fit target {tuple(target.shape)} and "
+            f"passes={passes}: expected {expected} rows"
+        )
+
+
+def _refuse_targets(settings: Settings, target: Tensor, wrong: Tensor, expected: str) -> None:
+    ignore_index = settings.ignore_index
     if ignore_index is not None:
-        wrong &= target.ne(ignore_index)
+        wrong = wrong & target.ne(ignore_index)
     if wrong.any():
         raise ValueError(
-            f"target must be in [0, {vocabulary}) or ignore_index={ignore_index}, "
+            f"target must be in {expected} or ignore_index={ignore_index}, "
             f"got {target[wrong][0].item()}"
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class RDropLoss(NamedTuple):
@@ -92,3 +93,79 @@ def symmetric_kl(lprobs_p: Tensor, lprobs_q: Tensor) -> Tensor:
     """
     log_ratio = (lprobs_p - lprobs_q).masked_fill(lprobs_p.eq(lprobs_q), 0)  # -inf - -inf too
     return ((lprobs_p.exp() - lprobs_q.exp()) * log_ratio).sum(-1) / 2
+
+
+def reference_rdrop_binary_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float,
+    ignore_index: int | None = None,
+    passes: int = 2,
+) -> RDropLoss:
+    """R-Drop for several labels an example: each is a Bernoulli distribution of its own.
+
+        sum_i BCE(p_i, y) + alpha * mean over i < j of 1/2 [KL(p_i||p_j) + KL(p_j||p_i)]
+
+    with p = sigmoid(z), whose symmetric KL is 1/2 (p - q) (z_p - z_q), because z is
+    log p - log(1 - p). It is `reference_rdrop_loss` of the two logits 0 and z.
+
+    Args:
+        logits: z, [passes * B, ...], any float dtype; pass i is the i-th of equal parts.
+        target: y in [0, 1], [B, ...], floating point.
+
+    The other arguments are those of `reference_rdrop_loss`. Returns one value for each target; no
+    n_correct.
+    """
+    of_pass, target, ignored = _elementwise(logits, target, ignore_index, passes)
+    loss = F.binary_cross_entropy_with_logits(
+        of_pass, target.expand_as(of_pass), reduction="none"
+    ).sum(0)
+    pairs = [(p.sigmoid() - q.sigmoid()) * (p - q) / 2 for p, q in combinations(of_pass, 2)]
+    return _of_elements(loss, pairs, ignored, alpha)
+
+
+def reference_rdrop_mse_loss(
+    predictions: Tensor,
+    target: Tensor,
+    *,
+    alpha: float,
+    ignore_index: int | None = None,
+    passes: int = 2,
+) -> RDropLoss:
+    """R-Drop for regression, where there are no distributions to compare.
+
+        sum_i (f_i - y)^2 + alpha * mean over i < j of (f_i - f_j)^2
+
+    as the authors' BERT code has it for STS-B with alpha 1 (dropreg/R-Drop, modeling_bert.py; their
+    other files take the first pass's error only). The paper's form is in its appendix A.4. It is
+    what cross-entropy and symmetric KL become, up to factors, if predictions are means of
+    Gaussians of one width.
+
+    Args:
+        predictions: f, [passes * B, ...], any float dtype; pass i is the i-th of equal parts.
+        target: y, [B, ...]
+
+    The other arguments are those of `reference_rdrop_loss`. Returns one value for each target; the
+    squared errors are called nll_loss, the squared differences kl; no n_correct.
+    """
+    of_pass, target, ignored = _elementwise(predictions, target, ignore_index, passes)
+    pairs = [(f - g).square() for f, g in combinations(of_pass, 2)]
+    return _of_elements((of_pass - target).square().sum(0), pairs, ignored, alpha)
+
+
+def _elementwise(
+    outputs: Tensor, target: Tensor, ignore_index: int | None, passes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``outputs`` as [passes, B, ...], target, both in float32 at least, and what to ignore."""
+    dtype = torch.promote_types(outputs.dtype, torch.float32)
+    ignored = torch.zeros_like(target, dtype=torch.bool)
+    if ignore_index is not None:
+        ignored = target.eq(ignore_index)
+    return outputs.to(dtype).view(passes, *target.shape), target.to(dtype), ignored
+
+
+def _of_elements(loss: Tensor, pairs: list[Tensor], ignored: Tensor, alpha: float) -> RDropLoss:
+    loss = loss.masked_fill(ignored, 0)
+    distance = torch.stack(pairs).mean(0).masked_fill(ignored, 0)
+    return RDropLoss(loss + alpha * distance, loss.detach(), distance.detach(), None)

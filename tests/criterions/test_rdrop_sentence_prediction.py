@@ -19,7 +19,6 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from rdrop_fairseq.criterions.rdrop_sentence_prediction import (
     RDropSentencePredictionConfig,
-    regression_rdrop_loss,
 )
 from rdrop_fairseq.errors import UsageError
 
@@ -167,31 +166,6 @@ def test_regression_is_the_sum_of_squares(built, passes) -> None:
     # fairseq divides every loss by log 2, a squared error too
     assert shown["loss"] == pytest.approx(expected.item() / passes / 8 / math.log(2), abs=1e-3)
     assert "accuracy" not in shown
-
-
-def test_regression_gradient() -> None:
-    torch.manual_seed(0)
-    predictions = torch.randn(6, dtype=torch.float64, requires_grad=True)
-    target = torch.randn(2, dtype=torch.float64)
-
-    def objective(predictions):
-        return regression_rdrop_loss(predictions, target, alpha=0.3, passes=3)[0]
-
-    assert torch.autograd.gradcheck(objective, predictions)
-
-
-def test_regression_worked_out_by_hand() -> None:
-    predictions = torch.tensor([1.0, 2.0, 1.5, 2.5])  # passes [1, 2] and [1.5, 2.5]
-    found = regression_rdrop_loss(predictions, torch.tensor([1.0, 1.0]), alpha=2.0)
-    # (0 + 1) + (0.25 + 2.25) and 0.25 + 0.25
-    assert [value.item() for value in found] == [3.5 + 2 * 0.5, 3.5, 0.5]
-
-
-def test_float16_predictions_are_squared_in_float32() -> None:
-    predictions = torch.tensor([300.0, 0.0], dtype=torch.float16)  # 300^2 overflows float16
-    objective, *_ = regression_rdrop_loss(predictions, torch.zeros(1), alpha=1.0)
-    assert objective.dtype == torch.float32
-    assert objective.item() == 2 * 300.0**2
 
 
 @pytest.mark.parametrize("flags", ["", "--regression-target"])

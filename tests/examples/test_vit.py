@@ -1,4 +1,4 @@
-"""examples/vit: the Trainer's loss in float64, the recipe's modules, the real scripts once."""
+"""examples/vit: the README's program, the recipe's modules, the real scripts once."""
 
 import gzip
 import io
@@ -14,31 +14,21 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div
+from torch import Tensor
 
+import rdrop_fairseq.trainer  # noqa: F401  (before transformers)
 from rdrop_fairseq import checkpoint
-from rdrop_fairseq.errors import UsageError
 
 from ..conftest import ROOT, run
 from .conftest import option, script_of
 
 sys.path.insert(0, str(ROOT / "examples" / "vit"))
-from rdrop_trainer import RDropTrainer, has_dropout
-from tokenizers import Tokenizer, models
 from transformers import (
     BertConfig,
     BertForMaskedLM,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertLMHeadModel,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
-    default_data_collator,
 )
 
 RECIPE = ROOT / "examples" / "vit"
@@ -61,12 +51,6 @@ def vit(**settings) -> ViTForImageClassification:
     return ViTForImageClassification(ViTConfig(**settings)).double()
 
 
-def bert(kind, **settings) -> nn.Module:
-    torch.manual_seed(0)
-    settings = {**TINY, "vocab_size": 20, "max_position_embeddings": 16, **settings}
-    return kind(BertConfig(**settings)).double()
-
-
 def images(number: int) -> dict[str, Tensor]:
     torch.manual_seed(1)
     pixels = torch.randn(number, 3, 8, 8, dtype=torch.float64)
@@ -78,265 +62,18 @@ def rows(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
 
 
-def arguments(folder: Path, **settings) -> TrainingArguments:
-    settings = {"use_cpu": True, "save_strategy": "no", "disable_tqdm": True, **settings}
-    return TrainingArguments(str(folder), remove_unused_columns=False, **settings)
-
-
-def definition(logits: Tensor, labels: Tensor, alpha: float, eps: float) -> Tensor:
-    """The mean over the labels, by PyTorch's own functions. logits: [2 * N, V], labels: [N]"""
-    kept = labels.ne(-100)
-    p, q = (half[kept].log_softmax(-1) for half in logits.chunk(2))
-    losses = [cross_entropy(half, labels[kept], label_smoothing=eps) for half in (p, q)]
-    kl = [kl_div(a, b, log_target=True, reduction="batchmean") for a, b in ((p, q), (q, p))]
-    assert sum(kl) > 1e-6
-    return sum(losses) + alpha * sum(kl) / 2
-
-
-@pytest.mark.parametrize("eps", [0.0, 0.1])
-@pytest.mark.parametrize("alpha", [0.0, 0.7])
-def test_loss_is_the_definition(tmp_path, alpha, eps) -> None:
-    model, batch = vit(), images(6)
-    args = arguments(tmp_path, label_smoothing_factor=eps)
-    trainer = RDropTrainer(model, args, alpha=alpha)
-    model.train()
-    loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
-    assert outputs.logits.shape == (12, 5)
-    assert batch["pixel_values"].shape == (6, 3, 8, 8)  # not changed
-    expected = definition(outputs.logits, batch["labels"], alpha, eps)
-    torch.testing.assert_close(loss, expected)  # float64: to 1e-7
-    # of an update of ten images, this is the share of six
-    share = trainer.compute_loss(model, batch, True, torch.tensor(10))
-    expected = definition(share[1].logits, batch["labels"], alpha, eps) * 6 / 10
-    torch.testing.assert_close(share[0], expected)
-
-
-def test_both_passes_are_of_the_same_images(tmp_path) -> None:
-    """Without dropout the loss is twice the cross-entropy."""
-    model, batch = vit(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), images(6)
-    trainer = RDropTrainer(model, arguments(tmp_path), alpha=0.0)
-    model.train()
-    logits = model(pixel_values=batch["pixel_values"]).logits
-    loss = trainer.compute_loss(model, batch)
-    torch.testing.assert_close(loss, 2 * cross_entropy(logits, batch["labels"]))
-
-
-@pytest.fixture
-def fixed_masks(monkeypatch) -> None:
-    """Dropout that depends on the pass alone: not on the example, nor on when it is its turn."""
-
-    def forward(module: nn.Dropout, x: Tensor) -> Tensor:
-        if not module.training or module.p == 0:
-            return x
-        generator = torch.Generator().manual_seed(7)
-        masks = torch.rand(2, *x.shape[1:], generator=generator).gt(module.p).to(x.dtype)
-        return torch.cat([half * mask for half, mask in zip(x.chunk(2), masks, strict=True)])
-
-    monkeypatch.setattr(nn.Dropout, "forward", forward)
-
-
-def after_a_step(folder: Path, batch: dict[str, Tensor], counts: bool, **settings) -> Tensor:
-    """The parameters after one update of SGD with learning rate 1.
-
-    Args:
-        counts: Trainer tells the loss the number of labels in an update.
-    """
-    model = bert(BertForTokenClassification, num_labels=4, attention_probs_dropout_prob=0.0)
-    args = arguments(
-        folder, max_steps=1, learning_rate=1.0, optim="sgd", max_grad_norm=0, **settings
-    )
-    trainer = RDropTrainer(model, args, alpha=2.0, train_dataset=rows(batch))
-    trainer.model_accepts_loss_kwargs = counts
-    trainer.train()
-    return nn.utils.parameters_to_vector(model.parameters())
-
-
-@pytest.mark.parametrize("counts", [True, False])
-def test_accumulated_batches_are_one_batch(tmp_path, fixed_masks, counts) -> None:
-    """Also where one has fewer labels than the other, if Trainer counts them."""
-    torch.manual_seed(2)
-    labels = torch.randint(4, (8, 6))
-    labels[:, 5] = -100
-    if counts:
-        labels[torch.arange(6) > torch.arange(8)[:, None]] = -100
-    words = torch.randint(20, (8, 6))
-    batch = {"input_ids": words, "attention_mask": torch.ones_like(words), "labels": labels}
-    whole = after_a_step(tmp_path, batch, counts, per_device_train_batch_size=8)
-    parts = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
-    accumulated = after_a_step(tmp_path, batch, counts, label_smoothing_factor=0.0, **parts)
-    before = nn.utils.parameters_to_vector(
-        bert(BertForTokenClassification, num_labels=4).parameters()
-    )
-    assert (whole - before).abs().max() > 0.01
-    torch.testing.assert_close(accumulated, whole)
-
-
-def test_masked_labels_count_nowhere(tmp_path) -> None:
-    model = bert(BertForTokenClassification, num_labels=4)
-    trainer = RDropTrainer(model, arguments(tmp_path, label_smoothing_factor=0.2), alpha=0.5)
-    model.train()
-    labels = torch.tensor([[1, -100, 3], [-100, -100, 0]])
-    batch = {"input_ids": torch.arange(6).view(2, 3), "labels": labels}
-    loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
-    expected = definition(outputs.logits.flatten(0, 1), labels.flatten(), 0.5, 0.2)
-    torch.testing.assert_close(loss, expected)
-    nothing = {**batch, "labels": torch.full_like(labels, -100)}
-    for items in (None, torch.tensor(0)):  # as Trainer counts them
-        loss = trainer.compute_loss(model, nothing, num_items_in_batch=items)
-        assert loss.item() == 0
-        model.zero_grad()
-        loss.backward()
-        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-
-
-@pytest.mark.parametrize("average", [True, False])
-def test_several_devices(tmp_path, average, monkeypatch) -> None:
-    """The mean over all labels, by Trainer's own count of them for two GPUs or processes."""
-    model, batch = vit(), images(6)
-    args = arguments(tmp_path, average_tokens_across_devices=average)
-    trainer = RDropTrainer(model, args, alpha=0.7)
-    model.train()
-    monkeypatch.setattr(args, "_n_gpu", 2)  # DataParallel: logits of both come back as one
-    items = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
-    loss, outputs = trainer.compute_loss(model, batch, True, items)
-    half = definition(outputs.logits, batch["labels"], 0.7, 0) / 2  # of two accumulated batches
-    torch.testing.assert_close(loss.mean(), half)
-    monkeypatch.setattr(args, "_n_gpu", 1)
-    # of two processes, each with its own batch; their gradients are averaged
-    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
-    items = torch.tensor(12 if average else 6)
-    loss, outputs = trainer.compute_loss(model, batch, True, items)
-    torch.testing.assert_close(loss, definition(outputs.logits, batch["labels"], 0.7, 0))
-
-
-@pytest.mark.parametrize("eps", [0.0, 0.1])
-def test_evaluation_is_one_plain_pass(tmp_path, eps) -> None:
-    model, batch = vit(), images(7)
-    args = arguments(tmp_path, label_smoothing_factor=eps, per_device_eval_batch_size=7)
-    seen = []
-    model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
-    )
-    trainer = RDropTrainer(model, args, alpha=0.7, eval_dataset=rows(batch))
-    loss = trainer.evaluate()["eval_loss"]
-    assert seen == [7]
-    logits = model.eval()(pixel_values=batch["pixel_values"]).logits
-    expected = cross_entropy(logits, batch["labels"], label_smoothing=eps).item()
-    assert loss == pytest.approx(expected)
-    # what a plain Trainer gives, to which it compares
-    assert loss == Trainer(model, args, eval_dataset=rows(batch)).evaluate()["eval_loss"]
-
-
-def test_bfloat16(tmp_path) -> None:
-    """Under autocast the loss is float32, of logits that are off by bfloat16's 2^-8."""
-    model, batch = vit().float(), images(6)
-    batch["pixel_values"] = batch["pixel_values"].float()
-    trainer = RDropTrainer(model, arguments(tmp_path, bf16=True), alpha=0.7)
-    wrapped = trainer.accelerator.prepare(model)
-    wrapped.train()
-    loss, outputs = trainer.compute_loss(wrapped, batch, return_outputs=True)
-    assert loss.dtype == torch.float32
-    expected = definition(outputs.logits.float(), batch["labels"], 0.7, 0)
-    torch.testing.assert_close(loss, expected)
-
-
-def unnamed() -> nn.Module:
-    """A model whose kind of loss transformers does not know, as that of a user's own class."""
-    model = vit()
-    model.loss_type = None
-    return model
-
-
-def test_a_model_of_ones_own(tmp_path) -> None:
-    model = unnamed()
-    model.loss_type = "ForSequenceClassification"
-    RDropTrainer(model, arguments(tmp_path), alpha=1.0)
-
-
-@pytest.mark.parametrize(
-    ("model", "settings", "message"),
-    [
-        (vit, {"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
-        (vit, {"alpha": float("nan")}, "alpha must be a finite number >= 0, got nan"),
-        (
-            lambda: vit(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
-            {"alpha": 1.0},
-            "ViTForImageClassification has none: set hidden_dropout_prob or",
-        ),
-        (lambda: bert(BertLMHeadModel, is_decoder=True), {"alpha": 1.0}, "is for one class a lab"),
-        (
-            lambda: bert(BertForSequenceClassification, problem_type="regression"),
-            {"alpha": 1.0},
-            r"of another kind \(ForSequenceClassification, regression\)",
-        ),
-        (
-            lambda: bert(BertForSequenceClassification, num_labels=1),
-            {"alpha": 1.0},
-            r"of another kind \(ForSequenceClassification, regression\)",
-        ),
-        (unnamed, {"alpha": 1.0}, "of your own is for, set its loss_type to 'ForSequenceClassif"),
-        (vit, {"alpha": 1.0, "compute_loss_func": max}, "has a loss of its own"),
-    ],
-)
-def test_what_the_trainer_refuses(tmp_path, model, settings, message) -> None:
-    with pytest.raises(UsageError, match=message):
-        RDropTrainer(model(), arguments(tmp_path), **settings)
-
-
-def test_batches_that_the_trainer_refuses(tmp_path) -> None:
-    model, batch = vit(), images(4)
-    trainer = RDropTrainer(model, arguments(tmp_path), alpha=1.0)
-    model.train()
-    with pytest.raises(UsageError, match="needs a batch's labels, got only pixel_values"):
-        trainer.compute_loss(model, {"pixel_values": batch["pixel_values"]})
-    with pytest.raises(UsageError, match=r"cannot repeat inputs\['head_mask'\] .* batch size 4"):
-        trainer.compute_loss(model, {**batch, "head_mask": torch.ones(1)})
-    several = {**batch, "labels": torch.ones(4, 10)}
-    with pytest.raises(UsageError, match="labels are numbers of classes, got numbers with a point"):
-        trainer.compute_loss(model, several)
-
-
-def test_dropout_is_found() -> None:
-    """As a module, or as a rate that ViT's attention hands to a function."""
-    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    assert not has_dropout(vit(**none))
-    assert not has_dropout(ViTForImageClassification(ViTConfig(**TINY, image_size=32)))  # default
-    assert has_dropout(vit(**{**none, "attention_probs_dropout_prob": 0.1}))
-    assert has_dropout(vit(**{**none, "hidden_dropout_prob": 0.1}))
-    assert has_dropout(bert(BertForMaskedLM))
-
-
 def test_readme_of_the_trainer(tmp_path, monkeypatch) -> None:
-    """Its programs run, and the method that it shows is the module's."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (method,) = [block for block in blocks if "def compute_loss" in block]
-    assert method in (RECIPE / "rdrop_trainer.py").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    vit().float().vit.save_pretrained("vit")  # as pretrained ones are, without a classifier
     batch = images(4)
     batch["pixel_values"] = batch["pixel_values"].float()
-    vit().float().vit.save_pretrained("vit")  # as pretrained ones are, without a classifier
-    bert(BertForMaskedLM).float().bert.save_pretrained("bert")
-    words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}
-    backend = Tokenizer(models.WordLevel(words, "[UNK]"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
-    tagged = [{"input_ids": [2] * n, "labels": [0] * n} for n in (3, 5, 4, 2)]
-    seen = {
-        **{"vit": "vit", "bert": "bert", "train": rows(batch), "valid": rows(batch)},
-        "texts": [{"input_ids": torch.tensor([2, 5]), "labels": 1}] * 4,
-        **{"pad_texts": default_data_collator, "tokenizer": tokenizer},
-        "tagged": tagged,
-    }
-    trained = []
-    for block in blocks:
-        if block != method:
-            exec(block, seen)
-            trained.append(seen["trainer"])
-    assert [trainer.state.global_step for trainer in trained] == [3, 3, 3]  # epochs of a batch
-    assert trained[1].args.label_smoothing_factor == 0.1
-    losses = [trainer.state.log_history[-1]["train_loss"] for trainer in trained]
-    # two cross-entropies over 10, 2 and 9 classes of models that know nothing yet
-    expected = [2 * numpy.log(classes) for classes in (10, 2, 9)]
-    assert losses == pytest.approx(expected, rel=0.3)
+    seen = {"vit": "vit", "train": rows(batch), "valid": rows(batch)}
+    exec(program, seen)
+    assert seen["trainer"].state.global_step == 3  # epochs of a batch
+    loss = seen["trainer"].state.log_history[-1]["train_loss"]
+    # two cross-entropies over 10 classes of a model that knows nothing yet
+    assert loss == pytest.approx(2 * numpy.log(10), rel=0.3)
 
 
 # the recipe
@@ -703,7 +440,7 @@ def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
 def test_models_that_are_no_vit(folder, pretrained, tmp_path) -> None:
     """transformers would take what fits and draw the rest at random."""
     arguments = tiny_training(folder, tmp_path)
-    bert(BertForMaskedLM).float().save_pretrained(tmp_path / "bert")
+    BertForMaskedLM(BertConfig(**TINY, vocab_size=20)).save_pretrained(tmp_path / "bert")
     message = "train: .*bert lacks [0-9]+ of a ViT's parameters, vit.* for one: set MODEL to a mod"
     assert re.match(message, last_words("train", *arguments, "--model", tmp_path / "bert"))
     (pretrained / "preprocessor_config.json").unlink()
