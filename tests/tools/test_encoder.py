@@ -28,9 +28,9 @@ def flags(capsys, checkpoint) -> str:
 
 def test_flags_build_the_encoder_of_a_checkpoint(tmp_path, capsys) -> None:
     """What it was made with; of what it does not say, its architecture's."""
-    checkpoint = saved(tmp_path, "roberta_large", encoder_layers=2, layer_norm_eps=1e-5)
+    checkpoint = saved(tmp_path, "roberta_large", encoder_layers=2, encoder_embed_dim=16)
     assert flags(capsys, checkpoint) == (
-        "--arch roberta --encoder-layers 2 --encoder-embed-dim 1024 --encoder-ffn-embed-dim 4096 "
+        "--arch roberta --encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 4096 "
         "--encoder-attention-heads 16 --activation-fn gelu --pooler-activation-fn tanh "
         "--max-positions 512\n"
     )
