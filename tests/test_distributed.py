@@ -130,8 +130,8 @@ def test_no_c10d(data, one_process, tmp_path, encoder) -> None:
 def test_legacy_ddp_killed_and_resumed(data, one_process, tmp_path) -> None:
     """Rank 1 dies in update 7: the launch fails; started again, it ends as if undisturbed.
 
-    Both launches are of rdrop run, which takes legacy_ddp on the CPU. Together they train as one process does that
-    nobody kills.
+    Both launches are of rdrop run, which takes legacy_ddp on the CPU. Together they train as one
+    process does that nobody kills.
     """
     model = ("transformer-untied", "logits")
     arguments = training(data, *model)
