@@ -39,10 +39,10 @@ if [[ -n ${UNTIL:-} ]]; then
   exit
 fi
 ((${#names[@]})) || names=(best last average)
-for name in "${names[@]}"; do
-  require_choice name best last average
-  case $name in
+for which in "${names[@]}"; do
+  require_choice which best last average
+  case $which in
     average) score average "$run" --average 5 ;;
-    *) score "$name" "$run/checkpoint_$name.pt" ;;
+    *) score "$which" "$run/checkpoint_$which.pt" ;;
   esac
 done

@@ -87,6 +87,21 @@ def test_over_time() -> None:
     assert baseline.get_ydata() == pytest.approx([9.35, 10.25, 10.48], abs=0.005)
 
 
+def test_accuracy() -> None:
+    updates, time = figures.accuracy().axes
+    rows = figures.table(ROOT / "examples/vit/curves.tsv")
+    runs = list(dict.fromkeys((row["setting"], row["seed"]) for row in rows))
+    assert len(updates.lines) == len(time.lines) == len(runs) == 9
+    points = {(int(row["update"]), float(row["accuracy"])) for row in rows}
+    assert {
+        point for line in updates.lines for point in zip(*line.get_data(), strict=True)
+    } == points
+    minutes = sorted(float(row["cpu_seconds"]) / 60 for row in rows)
+    assert sorted(x for line in time.lines for x in line.get_xdata()) == pytest.approx(minutes)
+    names = [text.get_text() for text in time.get_legend().get_texts()]
+    assert names == ["baseline", "baseline, R-Drop's time", "R-Drop, alpha 1"]
+
+
 @pytest.mark.parametrize("name", figures.PICTURES)
 def test_pictures_are_there(name) -> None:
     picture = (ROOT / "examples" / name).read_bytes()

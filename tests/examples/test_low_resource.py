@@ -1,34 +1,38 @@
-"""examples/low_resource: the split, the scripts on real text, and the study with fake trainings."""
+"""examples/low_resource: the split, one small run of its scripts, the commands of its studies."""
 
 import bz2
-import csv
 import gzip
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools import study
+from rdrop_fairseq.tools.state import State, flags_of
+
 from ..conftest import PROGRAMS, ROOT, corpus_lines, run
+
+sys.path.insert(0, str(ROOT / "examples" / "low_resource"))
+import debian_corpus
+import split_corpus
 
 RECIPE = ROOT / "examples" / "low_resource"
 # a tenth of the verses twice, so that some test pairs have a side that is in training
 SOURCE = corpus_lines("train", "es")[:400]
 TARGET = corpus_lines("train", "en")[:400]
-SIZES = {"TRAIN_SIZE": "300", "VALID_SIZE": "30", "TEST_SIZE": "40", "VOCAB": "400"}
 
 
 def write(path: Path, lines: list[str]) -> None:
     path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
+def raw_text(folder: Path) -> Path:
     """400 pairs of 80 documents, and what each rule of the split is to drop."""
-    folder = tmp_path / "raw"
     folder.mkdir()
     source = [*SOURCE, "", "lo mismo", "uno " * 81, "uno " * 12, SOURCE[0]]
     target = [*TARGET, "nothing", "lo mismo", "one " * 81, "one two", TARGET[0]]
@@ -38,10 +42,14 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
-def split(raw: Path, out: Path, *, check: bool = True, train: int = 300):
-    command = [sys.executable, RECIPE / "split_corpus.py", "--raw", raw, "--out", out]
-    command += ["--languages", "es", "en", "--train", train, "--valid", "30", "--test", "40"]
-    return run(command, check=check)
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return raw_text(tmp_path / "raw")
+
+
+def split(raw: Path, out: Path, train: int = 300) -> None:
+    sizes = ["--train", str(train), "--valid", "30", "--test", "40"]
+    split_corpus.main(["--raw", str(raw), "--out", str(out), "--languages", "es", "en", *sizes])
 
 
 def lines_of(path: Path) -> list[str]:
@@ -102,412 +110,209 @@ def test_without_documents_each_pair_is_one(raw, tmp_path) -> None:
 def test_wrong_corpora(raw, tmp_path) -> None:
     good = (raw / "sent.en.gz").read_bytes()
     for content, message in (
-        (None, r"no such file: .*sent\.en\.gz"),
-        (good[:-9], r"sent\.en\.gz is not a complete gzip file"),
-        (b"plain text", r"sent\.en\.gz is not a complete gzip file"),
-        (gzip.compress(b"caf\xe9\n"), r"sent\.en\.gz is not UTF-8 at byte 3"),
+        (None, r"no such raw file: .*sent\.en\.gz"),
+        (good[:-9], r"sent\.en\.gz is cut off or no \.gz file"),
+        (b"plain text", r"sent\.en\.gz is cut off or no \.gz file"),
+        (
+            gzip.compress(b"caf\xe9\n"),
+            r"sent\.en\.gz, line 1: byte 0xe9 at position 4 is not UTF-8",
+        ),
         (
             gzip.compress(b"one line\n"),
-            r"differ in their number of lines: sent\.es\.gz 405, sent\.en\.gz 1, sent\.pkg\.gz 405",
+            r"same number of lines, .* got sent\.es\.gz 405, sent\.en\.gz 1, sent\.pkg\.gz 405",
         ),
         (good, r"of 400 usable pairs 330 are left for training, not 1,000: ask for fewer"),
     ):
         (raw / "sent.en.gz").unlink(missing_ok=True)
         if content is not None:
             (raw / "sent.en.gz").write_bytes(content)
-        result = split(raw, tmp_path / "out", check=False, train=1000)
-        assert result.returncode == 1
-        assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+        with pytest.raises(UsageError, match=message):
+            split(raw, tmp_path / "out", train=1000)
         assert not (tmp_path / "out").exists()
     for name in ("sent.es.gz", "sent.en.gz", "sent.pkg.gz"):
         write(raw / name, [])
-    assert "are empty" in split(raw, tmp_path / "out", check=False).stderr
+    with pytest.raises(UsageError, match=r"of at least 1, got sent\.es\.gz 0, sent\.en\.gz 0"):
+        split(raw, tmp_path / "out")
 
 
-def script(name: str, *arguments: str, check: bool = True, real: bool = False, **env: str):
-    return run(["bash", RECIPE / f"{name}.sh", *arguments], env=env, check=check, real=real)
+def script(name: str, *arguments: str, check: bool = True, **env: str):
+    return run(["bash", RECIPE / f"{name}.sh", *arguments], env=env, check=check)
 
 
-def test_prepare_train_evaluate(raw, tmp_path) -> None:
-    """The three verbs with fairseq itself, and each a second time, which does nothing."""
-    env = {"RAW_DIR": str(raw), "OUT": str(tmp_path / "out"), "SRC": "es", "TGT": "en", **SIZES}
-    env |= {"RUN": "alpha3.1", "UPDATES": "6", "BEAM": "1", "ALPHA": "3"}
-    env["TRAIN_ARGS"] = "--save-interval-updates 1"  # what train.sh has otherwise: 100
-    script("prepare", **env)
-    # not by the fork server, whose processes' time bash does not see
-    script("train", real=True, **env)
-    script("evaluate", **env)
-    trial = tmp_path / "out" / "runs" / "alpha3.1"
-    found = [path for path in sorted((tmp_path / "out").rglob("*.*")) if path.is_file()]
-    files = {path: path.stat().st_mtime_ns for path in found}
-    for name in ("prepare", "train", "evaluate"):
-        script(name, **env)
-    changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
-    assert {path.name for path in changed} <= {
-        "prepare.settings",
-        "train.settings",
-        "evaluate.settings",
-    }
-    user, system = map(float, (trial / "cpu_seconds").read_text().split())
-    assert user + system > 0.1  # importing torch alone takes seconds
-    assert '"train_num_updates": "6"' in (trial / "train.log").read_text()
-    count = len((tmp_path / "out" / "text" / "test.en").read_text().splitlines())
-    # the last five of six, which are what KEEP has kept
-    kept = sorted(path.name for path in trial.glob("checkpoint_*_*.pt"))
-    assert kept == [f"checkpoint_1_{update}.pt" for update in range(2, 7)]
-    assert not list(trial.glob("*/average.pt"))
-    results = [sys.executable, RECIPE / "results.py", "--runs", trial.parent, "--main", "alpha3"]
-    tables = run([*results, "--out", tmp_path / "results.tsv"]).stdout
-    with (tmp_path / "results.tsv").open() as file:
-        rows = {row["checkpoint"]: row for row in csv.DictReader(file, delimiter="\t")}
-    assert rows.keys() == {"best", "last", "average"}
-    assert rows["average"]["valid_loss"] == ""
-    assert rows["average"]["at_update"] == "6"
-    scores = json.loads((trial / "average" / "scores.json").read_text())
-    assert rows["average"]["chrF2"] == f"{scores['chrF2']['score']:.2f}"
-    line = [*("alpha3", "1", "6", rows["average"]["cpu_seconds"], "6", "")]
-    line += [rows["average"]["BLEU"], rows["average"]["chrF2"]]
-    assert f"| {' | '.join(line)} |" in tables.partition("Averages of the last five")[2]
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> dict[str, str]:
+    """The settings of a run that was prepared, trained for six updates and scored by a study."""
+    folder = tmp_path_factory.mktemp("low_resource")
+    env = {"RAW_DIR": str(raw_text(folder / "raw")), "OUT": str(folder / "out"), "SRC": "es"}
+    env |= {"TGT": "en", "TRAIN_SIZE": "300", "VALID_SIZE": "30", "TEST_SIZE": "40"}
+    env |= {"VOCAB_SIZE": "400", "UPDATES": "6"}
+    text = (RECIPE / "study.ini").read_text().replace("${here}", str(RECIPE))
+    score = f'bash "{RECIPE}/evaluate.sh"'
+    # a checkpoint at each update, otherwise at each hundredth; one of them, and an average
+    text = text.replace(
+        'train.sh"', 'train.sh" --save-interval-updates 1 --keep-interval-updates 9'
+    )
+    commands = f"score = {score} best --beam 1\ncurve = {score} --beam 1\npoints = 5"
+    text = re.sub("score = .*", commands, text)
+    (folder / "study.ini").write_text(text)
+    command = ["rdrop", "study", folder / "study.ini", "--only", "baseline.1"]
+    run(command, env={**env, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"})
+    return env
 
-    for which in ("best", "last", "average"):
-        assert len((trial / which / "hyp.txt").read_text().splitlines()) == count
-        assert json.loads((trial / which / "scores.json").read_text()).keys() >= {"BLEU", "chrF2"}
-    for name, changes, message in (
-        (
-            "prepare",
-            {"VOCAB": "500"},
-            "< VOCAB=400 > VOCAB=500; set OUT to another folder, or remove",
-        ),
-        (
-            "train",
-            {"ALPHA": "4"},
-            "alpha3.1 was made with .*< --rdrop-alpha 3 > --rdrop-alpha 4; set RUN",
-        ),
-        (
-            "evaluate",
-            {"BEAM": "2"},
-            "< BEAM=1 > BEAM=2; remove .*best, .*last and .*average to score",
-        ),
-        ("train", {"UPDATES": "1"}, "has had 6 updates, more than UPDATES=1"),
+
+def test_a_small_run(small) -> None:
+    out = Path(small["OUT"])
+    state = State(out / "baseline.1")
+    assert state.updates == 6
+    assert state.cpu_seconds() > 0
+    count = len((out / "pieces" / "test.en").read_text().splitlines())
+    for which in ("best", "until5"):
+        assert len((out / "baseline.1" / which / "hyp.txt").read_text().splitlines()) == count
+        scores = json.loads((out / "baseline.1" / which / "scores.json").read_text())
+        assert scores.keys() >= {"BLEU", "chrF2"}
+    assert not list(out.glob("baseline.1/*/average.pt"))
+    rows = (out / "results.tsv").read_text().splitlines()
+    assert [row.split("\t")[:3] for row in rows[1:]] == [["best", "baseline", "1"]]
+    # a loss of the validation at the end, beside the scores of update 5
+    curve = [line.split("\t") for line in (out / "curves.tsv").read_text().splitlines()]
+    assert {"5", "6"} <= {row[2] for row in curve[1:]}
+
+
+def test_the_small_run_again(small) -> None:
+    """What is done is skipped; other settings, and what cannot be averaged, are refused."""
+    out = Path(small["OUT"])
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*") if path.name != "run.json"}
+    settings = {**small, "RUN": "baseline.1", "CRITERION": "baseline"}
+    script("prepare", **settings)
+    assert "is trained already, 6 updates" in script("train", **settings).stdout
+    after = {path: path.stat().st_mtime_ns for path in out.glob("*/*") if path.name != "run.json"}
+    assert after == before
+    for name, changed, message in (
+        ("prepare", {"VOCAB_SIZE": "500"}, "--vocab-size 400 then, 500 now"),
+        ("train", {"SEED": "2"}, "--seed 1 then, 2 now"),
+        ("evaluate", {"UNTIL": "9"}, "has no 5 checkpoints by update with 9 as the last"),
     ):
-        result = script(name, check=False, **{**env, **changes})
+        result = script(name, check=False, **{**settings, **changed})
         assert result.returncode == 1
-        assert re.search(message, result.stderr), result.stderr
-
-    # as if there were a checkpoint at each hundredth update; OUT relative, as in its README
-    for update in range(100, 501, 100):
-        (trial / f"checkpoint_1_{update}.pt").hardlink_to(trial / "checkpoint_1_6.pt")
-    (trial / "updates").write_text("500\n")
-    env |= {"OUT": "out", "RUNS": "alpha3.1"}
-
-    def curves(**settings: str):
-        command = ["bash", RECIPE / "curves.sh"]
-        return run(command, cwd=tmp_path, env={**env, "EVERY": "500", **settings}, check=False)
-
-    for changed, message in (
-        ({"EVERY": "200"}, "EVERY must be a whole number of at least 500, got '200'"),
-        ({"EVERY": "750"}, "EVERY must be a multiple of 100, the updates between two checkpoints"),
-        ({"OUT": "none"}, "no such folder: OUT=none"),
-    ):
-        assert message in curves(**changed).stderr
-    assert curves().stdout.splitlines()[-1] == f"curves in {tmp_path}/out/curves.tsv"
-    points = json.loads((trial / "curve" / "500" / "scores.json").read_text())
-    assert "BLEU" in points
-    assert re.search("< BEAM=1 > BEAM=2; remove .*curve", curves(BEAM="2").stderr)
+        assert message in result.stderr
 
 
-TRAIN = """#!/usr/bin/env bash
-# as slow as two passes if it is R-Drop
-{ printf '%s\\n' "$@"; echo; } >>"$RECORD"
-work=20000 data=$1
-while (($#)); do
-  case $1 in
-    --save-dir) folder=$2 ;;
-    --max-update) updates=$2 ;;
-    rdrop) work=40000 ;;
-  esac
-  shift
-done
-echo "it | INFO | fairseq_cli.train | task: TranslationTask"
-for ((i = 0; i < work; i++)); do :; done
-valid='{"valid_loss": "8", "valid_ppl": "99", "valid_num_updates": "%s"}'
-[[ ! -e $FAIL ]] || { eval "$(<"$FAIL")"; echo "the trouble"; exit 1; }
-printf "it | INFO | valid | $valid\\n" "$updates"
-cp "$data"/dict.*.txt "$folder/"
-echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"
-echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"
-echo "best" >"$folder/checkpoint_best.pt"
-echo "after $updates" >"$folder/checkpoint_last.pt"
-"""
-GENERATE = """#!/usr/bin/env bash
-# the reference, from a baseline's checkpoint without the first word of each sentence
-[[ $* == *baseline* ]] && cut='s/^[^ ]* //'
-sed "${cut:-}" "$1/../text/test.en" | awk '{ print "D-" NR - 1 "\\t-0.5\\t" $0 }'
-"""
-PREPROCESS = """#!/usr/bin/env bash
-while (($#)); do [[ $1 != --destdir ]] || folder=$2; shift; done
-mkdir -p "$folder" && echo x | tee "$folder/test.es-en.es.bin" >"$folder/test.es-en.en.bin"
-echo "a 1" | tee "$folder/dict.es.txt" >"$folder/dict.en.txt"
-"""
+def commands_of(name: str, capsys) -> dict[str, list[list[str]]]:
+    """The calls of train.sh and evaluate.sh in a study, by the run that they are of."""
+    study.main([str(RECIPE / f"{name}.ini"), "--dry-run"])
+    found: dict[str, list[list[str]]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if match := re.search(r"\bRUN=(\S+)", line):
+            found.setdefault(match[1], []).append(shlex.split(line))
+    return found
 
 
-@pytest.fixture
-def fake(raw, tmp_path) -> SimpleNamespace:
-    """The study on 400 real pairs, with programs that only seem to train and to translate."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name, text in (("train", TRAIN), ("generate", GENERATE), ("preprocess", PREPROCESS)):
-        (programs / f"fairseq-{name}").write_text(text)
-        (programs / f"fairseq-{name}").chmod(0o755)
-    out, record, fail = tmp_path / "out", tmp_path / "record", tmp_path / "fail"
-    env = {"PATH": f"{programs}:{PROGRAMS}:{os.environ['PATH']}", "RECORD": str(record)}
-    env |= {"RAW_DIR": str(raw), "OUT": str(out), "SRC": "es", "TGT": "en", **SIZES}
-    env |= {"FAIL": str(fail), "UPDATES": "200"}
-
-    def trainings() -> list[list[str]]:
-        text = record.read_text() if record.exists() else ""
-        return [call.split("\n") for call in text.split("\n\n") if call.strip()]
-
-    return SimpleNamespace(env=env, out=out, trainings=trainings, fail=fail)
+def train_flags(call: list[str]) -> dict[str, str]:
+    """What fairseq-train is given by such a call."""
+    printed = run(["env", *call, "--dry-run"]).stdout
+    return flags_of(shlex.split(printed.replace("\\\n", " "), comments=True))
 
 
-def option(call: list[str], name: str) -> str | None:
-    return call[call.index(name) + 1] if name in call else None
-
-
-def test_study(fake) -> None:
-    settings = "baseline:1 alpha5:1 baseline-time:1 alpha0.5:2 alpha5-every2:1 alpha5-passes3:1"
-    settings += " alpha5-once-passes3:1 baseline:3"
-    runs = fake.out / "runs"
-    env = {**fake.env, "MAIN": "alpha5", "CRITERION": "baseline"}
-    script("study", **env, RUNS="baseline:1 alpha5:1")
-    # their times from here on are these, user and system, whatever the machine took
-    for name, times in (("baseline.1", "1.000 0.500"), ("alpha5.1", "2.500 0.250")):
-        user, system = (runs / name / "cpu_seconds").read_text().split()
-        assert min(float(user), float(system)) >= 0
-        (runs / name / "cpu_seconds").write_text(f"{times}\n")
-    script("study", **env, RUNS=settings)
-    calls = fake.trainings()
-    names = ("--criterion", "--rdrop-alpha", "--rdrop-encoder", "--rdrop-interval")
-    names += ("--rdrop-passes", "--seed")
-    assert [[option(call, name) for name in names] for call in calls] == [
-        ["label_smoothed_cross_entropy", None, None, None, None, "1"],
-        ["rdrop", "5", None, None, None, "1"],
-        ["label_smoothed_cross_entropy", None, None, None, None, "1"],
-        ["rdrop", "0.5", None, None, None, "2"],
-        ["rdrop", "5", None, "2", None, "1"],
-        ["rdrop", "5", None, None, "3", "1"],
-        ["rdrop", "5", "once", None, "3", "1"],
-        ["label_smoothed_cross_entropy", None, None, None, None, "3"],
+def test_commands_of_the_study(capsys) -> None:
+    """The README's settings, and how those of the study differ."""
+    calls = commands_of("study", capsys)
+    assert len(calls) == 9 * 3 + 6
+    assert list(calls)[:8] == [
+        *("baseline.1", "alpha1.1", "baseline.2", "alpha1.2", "baseline.3", "alpha1.3"),
+        *("baseline-time.1", "baseline-time.2"),
     ]
-    # all have the README's model and schedule
-    for call in calls:
-        for name, value in (
-            ("--encoder-layers", "2"),
-            ("--decoder-embed-dim", "128"),
-            ("--dropout", "0.1"),
-            ("--label-smoothing", "0.1"),
-            ("--max-tokens", "1200"),
-            ("--lr", "3e-3"),
-            ("--warmup-updates", "200"),
-            ("--save-interval-updates", "100"),
-        ):
-            assert option(call, name) == value
-    # baseline-time goes on from the baseline, for the seconds of R-Drop
-    assert [option(call, "--max-update") for call in calls] == [
-        *("200", "200", "367", "200", "200", "200", "200", "200")  # 200 * 2.75 / 1.5
-    ]
-    log = (runs / "baseline-time.1" / "train.log").read_text()
-    assert log.startswith((runs / "baseline.1" / "train.log").read_text())
-    assert len((runs / "baseline-time.1" / "cpu_seconds").read_text().splitlines()) == 2
-
-    with (fake.out / "results.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert len(rows) == 16  # eight runs, best and last
-    of = {(row["setting"], row["checkpoint"]): row for row in rows if row["seed"] != "3"}
-    main, plain = of["alpha5", "last"], of["baseline", "last"]
-    assert float(main["BLEU"]) == 100
-    assert float(plain["BLEU"]) < 100
-    difference = float(main["BLEU_difference_vs_baseline"])
-    assert difference == pytest.approx(100 - float(plain["BLEU"]), abs=0.011)
-    assert float(main["BLEU_p_vs_baseline"]) < 0.01
-    assert float(main["chrF2_p_vs_baseline_time"]) < 0.01
-    assert main["BLEU_signature"].startswith("nrefs:1|case:mixed")
-    assert "bs:1000" in main["bootstrap_signature"]
-    assert main["cpu_seconds"] == "3"
-    # of another setting, only what can be compared: not the time of the main one, and the same seed
-    assert of["alpha5-every2", "best"]["BLEU_difference_vs_baseline"]
-    assert not of["alpha5-every2", "best"]["BLEU_difference_vs_baseline_time"]
-    assert not of["alpha0.5", "best"]["BLEU_difference_vs_baseline"]
-    assert not plain["BLEU_p_vs_baseline"]
-
-    table = (fake.out / "results.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
-    (line,) = [row for row in cells if row[:2] == ["alpha5", "1"]]  # no averages here
-    best = of["alpha5", "best"]
-    assert line[6:9] == [
-        *(best["BLEU"], best["chrF2"]),
-        f"{best['BLEU_difference_vs_baseline']} ({best['BLEU_p_vs_baseline']})",
-    ]
-    (mean,) = [row for row in cells if row[:2] == ["baseline", "mean"]]
-    assert float(mean[6]) == pytest.approx(float(plain["BLEU"]), abs=0.005)
-
-    before = (fake.out / "results.tsv").read_text()
-    script("study", **fake.env, RUNS=settings, MAIN="alpha5")
-    assert len(fake.trainings()) == 8  # nothing is done twice
-    assert (fake.out / "results.tsv").read_text() == before
-
-
-def test_long_runs(fake) -> None:
-    """They go on from the others, and are compared with each other."""
-    runs = "baseline:1 alpha2:1 baseline-long:1 alpha2-long:1"
-    script("study", **fake.env, RUNS=runs, MAIN="alpha2")
-    calls = fake.trainings()
-    assert [option(call, "--max-update") for call in calls] == ["200", "200", "400", "400"]
-    assert [option(call, "--rdrop-alpha") for call in calls] == [None, "2", None, "2"]
-    for name in ("baseline", "alpha2"):
-        folders = [fake.out / "runs" / f"{name}{suffix}.1" for suffix in ("", "-long")]
-        first, whole = ((folder / "train.log").read_text() for folder in folders)
-        assert whole.startswith(first)
-        assert len(whole) > len(first)
-    with (fake.out / "results.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    of = {row["setting"]: row for row in rows if row["checkpoint"] == "last"}
-    assert of["alpha2-long"]["updates"] == of["baseline-long"]["updates"] == "400"
-    assert float(of["alpha2-long"]["BLEU_difference_vs_baseline"]) > 0
-    assert not of["baseline-long"]["BLEU_difference_vs_baseline"]
-    result = script("study", check=False, **{**fake.env, "RUNS": "alpha3-long:1", "MAIN": "alpha2"})
-    assert "alpha3-long:1 needs alpha3:1 earlier in RUNS" in result.stderr
-
-
-def test_time_of_what_was_killed(fake) -> None:
-    """That of fairseq-train is known even then; if it is not, no equal time is claimed."""
-    env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
-    fake.fail.write_text("kill -9 $$")
-    assert script("study", check=False, **env).returncode == 1
-    fake.fail.unlink()
-    script("study", **env)
-    seconds = fake.out / "runs" / "baseline.1" / "cpu_seconds"
-    assert re.fullmatch(r"([0-9.]+ [0-9.]+\n){2}", seconds.read_text())
-
-    result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
-    assert "baseline.1 was interrupted, and its time is also that of updates" in result.stderr
-    # nothing that a later call would go on from
-    assert not (fake.out / "runs" / "baseline-time.1").exists()
-
-    seconds.write_text(seconds.read_text().splitlines()[0] + "\nunknown\n")
-    result = script("study", check=False, **{**env, "RUNS": "baseline:1 alpha1:1 baseline-time:1"})
-    assert "the time of" in result.stderr.splitlines()[-1]
-    assert "baseline.1 is not known, since it was interrupted" in result.stderr
-    with (fake.out / "results.tsv").open() as file:
-        rows = {row["setting"]: row for row in csv.DictReader(file, delimiter="\t")}
-    assert rows["baseline"]["cpu_seconds"] == ""
-    assert rows["alpha1"]["cpu_seconds"] != ""
-
-    for changes in ({"UPDATES": "300"}, {"MAIN": "alpha5"}):  # baseline-time is that of another
-        result = script("study", check=False, **{**env, **changes})
-        assert "made with other settings" in result.stderr.splitlines()[-1]
-
-
-def test_script_that_is_stopped_when_its_training_ends(fake) -> None:
-    """The training has had its last update: fairseq-train, started again, would make one more."""
-    env = {**fake.env, "RUNS": "baseline:1"}
-    fake.fail.write_text(
-        'printf "it | INFO | valid | $valid\\n" "$updates"; '
-        'echo "it | INFO | Preparing to save checkpoint for epoch 1 @ $updates updates"; '
-        'echo "it | INFO | fairseq_cli.train | done training in 1.0 seconds"; '
-        'echo best | tee "$folder/checkpoint_best.pt" >"$folder/checkpoint_last.pt"'
+    baseline, alpha = (train_flags(calls[name][0]) for name in ("baseline.2", "alpha1.2"))
+    assert (
+        baseline.items()
+        >= {
+            "--encoder-layers": "2",
+            "--decoder-embed-dim": "128",
+            "--dropout": "0.1",
+            "--label-smoothing": "0.1",
+            "--max-tokens": "1200",
+            "--max-update": "3000",
+            "--lr": "3e-3",
+            "--warmup-updates": "200",
+            "--save-interval-updates": "100",
+            "--keep-interval-updates": "5",
+            "--seed": "2",
+            "--cpu": "",
+        }.items()
     )
-    assert script("study", check=False, **env).returncode == 1
-    fake.fail.unlink()
-    assert "baseline.1 is trained already, 200 updates" in script("study", **env).stdout
-    assert len(fake.trainings()) == 1
+    assert baseline["--criterion"] == "label_smoothed_cross_entropy"
+    of_rdrop = {"--criterion": "rdrop", "--rdrop-alpha": "1"}
+    changed = {"--save-dir": "runs/low_resource/alpha1.2"} | of_rdrop
+    assert alpha == baseline | changed
+    passes = train_flags(calls["alpha1-once-passes3-long.3"][0])
+    changed |= {"--rdrop-encoder": "once", "--rdrop-passes": "3", "--max-update": "6000"}
+    changed |= {"--save-dir": "runs/low_resource/alpha1-once-passes3-long.3", "--seed": "3"}
+    assert passes == baseline | changed
 
 
-def test_study_that_fails_goes_on_later(fake) -> None:
-    env = {**fake.env, "RUNS": "baseline:1 alpha1:1"}
-    fake.fail.touch()
-    result = script("study", check=False, **env)
-    assert result.returncode == 1
-    *_, cause, error = result.stderr.splitlines()
-    assert cause == "the trouble"
-    assert re.search(
-        r"low_resource/train: fairseq-train failed or was stopped; see .*baseline\.1/train\.log",
-        error,
+def test_commands_of_half_the_batch(capsys) -> None:
+    """The protocol of the README: 250 updates apart, five averaged, half the tokens."""
+    calls = commands_of("half_batch", capsys)
+    half, plain = (train_flags(calls[name][0]) for name in ("half-d0.2.1", "baseline-d0.2.1"))
+    shared = {
+        "--dropout": "0.2",
+        "--save-interval-updates": "250",
+        "--keep-interval-updates": "-1",
+        "--validate-interval": "1000",
+        "--save-interval": "1000",
+    }
+    assert half.items() >= {**shared, "--max-tokens": "600", "--max-update": "13000"}.items()
+    assert half["--rdrop-alpha"] == "1"
+    assert plain.items() >= {**shared, "--max-tokens": "1200", "--max-update": "12000"}.items()
+    scored = [" ".join(call) for call in calls["half.1"][1:]]
+    assert sum("SUBSET=valid" in call for call in scored) == 1
+    points = [re.search(r"UNTIL=(\d+)", call) for call in scored]
+    assert [point[1] for point in points if point] == [str(1500 * n) for n in range(1, 9)]
+    call = next(call for call in calls["half.1"] if "UNTIL=3000" in call)
+    printed = run(["env", *call, "--dry-run"]).stdout
+    assert (
+        flags_of(shlex.split(printed.replace("\\\n", " "))).items()
+        >= {
+            "--average": "5",
+            "--until": "3000",
+            "--out": "runs/half_batch/half.1/until3000",
+            "--reference": "runs/half_batch/pieces/test.de --",
+        }.items()
     )
-    assert not (fake.out / "results.tsv").exists()
-    fake.fail.unlink()
-    script("study", **env)
-    assert len((fake.out / "results.tsv").read_text().splitlines()) == 5
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "message"),
+    ("name", "settings", "message"),
     [
-        ("study", {"RUNS": "baseline:1 alfa5:1"}, "no such setting: alfa5; see --help"),
-        ("study", {"RUNS": "baseline"}, "RUNS is a list of SETTING:SEED, got baseline"),
-        ("study", {"MAIN": "baseline"}, "MAIN must be a setting of R-Drop, got baseline"),
-        ("study", {"RUNS": "baseline-time:1"}, "baseline-time:1 needs baseline:1 earlier in RUNS"),
-        ("study", {"RAW_DIR": ""}, "set RAW_DIR to the folder that holds sent.es.gz"),
-        ("prepare", {"RAW_DIR": "/none"}, "no such folder: RAW_DIR=/none"),
-        ("prepare", {"TEST_SIZE": "0"}, "TEST_SIZE must be a whole number of at least 1, got '0'"),
-        ("train", {"RUN": ""}, "RUN must be a name"),
-        ("train", {"RUN": "a", "CRITERION": "mle"}, "must be rdrop or baseline, got 'mle'"),
-        ("train", {"RUN": "a", "ALPHA": "-1"}, "ALPHA must be a number >= 0, got '-1'"),
-        ("train", {"RUN": "a"}, "bin is not there: run prepare.sh first"),
-        ("evaluate", {"RUN": "a"}, "a is not there or not finished: run train.sh first"),
+        ("prepare", {}, "set RAW_DIR to the folder that holds sent.en.gz"),
+        ("prepare", {"RAW_DIR": "/none"}, "/none/sent.en.gz is not there"),
+        ("train", {"CRITERION": "mle"}, "CRITERION must be rdrop or baseline, got 'mle'"),
+        ("train", {}, "data-bin is not there: make it first (prepare.sh, with the same OUT)"),
+        ("evaluate", {"SUBSET": "train"}, "SUBSET must be test or valid, got 'train'"),
     ],
 )
-def test_wrong_settings(fake, name, changes, message) -> None:
-    result = script(name, check=False, **{**fake.env, **changes})
+def test_wrong_settings(tmp_path, name, settings, message) -> None:
+    result = script(name, check=False, **{"OUT": str(tmp_path), **settings})
     assert result.returncode == 1
-    assert message in result.stderr.splitlines()[-1]
-    assert fake.trainings() == []
+    assert message in result.stderr
 
 
-def test_best_beside_nan(tmp_path) -> None:
-    """A validation that gave NaN is not the best one, even if it is the first."""
-    run_folder = tmp_path / "runs" / "baseline.1"
-    (run_folder / "best").mkdir(parents=True)
-    line = 'it | INFO | valid | {"valid_loss": "%s", "valid_ppl": "9", "valid_num_updates": "%s"}\n'
-    # of equal ones the last is checkpoint_best.pt
-    losses = ("nan", "4.25", "4.25", "nan")
-    log = "".join(line % (loss, update) for update, loss in enumerate(losses, start=1))
-    (run_folder / "train.log").write_text(log)
-    (run_folder / "updates").write_text("4\n")
-    (run_folder / "cpu_seconds").write_text("1.5 0.5\n")
-    metric = {"score": 1.0, "signature": "x"}
-    (run_folder / "best" / "scores.json").write_text(json.dumps({"BLEU": metric, "chrF2": metric}))
-    results = [sys.executable, RECIPE / "results.py", "--runs", tmp_path / "runs", "--main", "x"]
-    assert "| 4 | 2 | 3 | 4.250 |" in run([*results, "--out", tmp_path / "results.tsv"]).stdout
-
-
-def test_help() -> None:
-    for name in ("prepare", "train", "evaluate", "study"):
-        text = script(name, "--help").stdout
-        assert "Settings (environment variables):" in text
-        assert "default: runs/low_resource" in text
-        result = script(name, "more", check=False)
-        assert "takes no arguments, got more; see --help" in result.stderr
-
-
-def test_preprocessing_that_fails_leaves_nothing(tmp_path) -> None:
-    """fairseq-preprocess has written its log by then."""
-    (tmp_path / "text.es").write_text("uno\n")
-    program = "source scripts/recipe/stages.sh; recipe=x; "
-    program += f"preprocess {tmp_path}/bin {tmp_path}/log -s es -t en --trainpref {tmp_path}/text"
-    result = run(["bash", "-c", program], check=False)
-    assert result.returncode == 1
-    last = result.stderr.splitlines()[-2:]
-    assert "text.en" in last[0]
-    assert last[1] == f"x: fairseq-preprocess failed: its last line is above, all in {tmp_path}/log"
-    assert {path.name for path in tmp_path.iterdir()} == {"text.es", "log"}
-
-
-def test_numbers_have_points_in_any_locale() -> None:
-    """bash's ``time`` and mawk write commas in some, which the study could not add up."""
-    program = "source scripts/recipe/stages.sh; printf '%s\\n' \"$LC_ALL\""
-    assert run(["bash", "-c", program], env={"LC_ALL": "de_DE.UTF-8"}).stdout == "C.UTF-8\n"
+def test_evaluate(tmp_path) -> None:
+    """All three checkpoints; flags go to rdrop evaluate, what stands after -- to fairseq."""
+    shown = script("evaluate", "best", "--beam", "4", "--dry-run", OUT=str(tmp_path)).stdout
+    assert [line.strip(" \\") for line in shown.splitlines()[-3:]] == [
+        *("--beam 4 --", "--max-len-a 1.5", "--max-len-b 20"),
+    ]
+    own = script(
+        "evaluate", "best", "--dry-run", "--", "--max-len-b", "9", OUT=str(tmp_path)
+    ).stdout
+    assert "--max-len-b 9" in own
+    assert "--max-len-a" not in own
+    every = script("evaluate", "--dry-run", OUT=str(tmp_path)).stdout
+    assert re.findall(r"--out \S+/rdrop/(\w+)", every) == ["best", "last", "average"]
+    assert "checkpoint_best.pt" in every
+    assert "checkpoint_last.pt" in every
+    result = script("evaluate", "first", check=False, OUT=str(tmp_path))
+    assert "which must be best or last or average, got 'first'" in result.stderr
 
 
 TRANSLATIONS = {
@@ -553,14 +358,18 @@ Description-de: Von einer anderen Fassung
 }
 
 
-def test_corpus_of_debian(tmp_path) -> None:
+def test_corpus_of_debian(tmp_path, capsys) -> None:
     """A made-up sample in the format of Debian's Translation files."""
     files = [tmp_path / "Translation-en.bz2", tmp_path / "Translation-de"]
     files[0].write_bytes(bz2.compress(TRANSLATIONS["en"].encode()))
     files[1].write_text(TRANSLATIONS["de"])
-    script = [sys.executable, RECIPE / "debian_corpus.py", "--languages", "en", "de"]
-    result = run([*script, "--out", tmp_path / "raw", *files])
-    assert result.stdout == f"{tmp_path}/raw: 6 pairs of 1 packages\n"
+
+    def corpus(out: str, *names: Path) -> None:
+        words = ["--languages", "en", "de", "--out", tmp_path / out, *names]
+        debian_corpus.main([str(word) for word in words])
+
+    corpus("raw", *files)
+    assert capsys.readouterr().out == f"{tmp_path}/raw: 6 pairs of 1 packages\n"
     assert [lines_of(tmp_path / "raw" / f"sent.{name}.gz") for name in ("en", "de", "pkg")] == [
         [
             "Play chess across 3 boards!",
@@ -584,15 +393,18 @@ def test_corpus_of_debian(tmp_path) -> None:
     (tmp_path / "short.bz2").write_bytes(files[0].read_bytes()[:50])
     (tmp_path / "another").write_text(TRANSLATIONS["de"].replace("md5: ", "md5: 9"))
     for names, message in (
-        (files, "raw is there already: remove it first"),
-        ([files[0], tmp_path / "none"], "no such file: .*none"),
-        ([tmp_path / "short.bz2", files[1]], "cannot read .*short.bz2: Compressed file ended"),
+        ([tmp_path / "short.bz2", files[1]], "short.bz2 is cut off or no .bz2 file"),
         (files[::-1], "Translation-de holds no package with a Description-en: is it Debian's"),
         ([files[0], tmp_path / "another"], "no description of .* is translated in .*same release"),
     ):
-        out = tmp_path / ("raw" if names is files else "new")
-        result = run([*script, "--out", out, *names], check=False)
-        assert result.returncode
-        assert re.search(message, result.stderr.splitlines()[-1]), result.stderr
+        with pytest.raises(UsageError, match=message):
+            corpus("new", *names)
         assert not (tmp_path / "new").exists()
+    for out, names, message in (
+        ("raw", files, "raw is there already: remove it first"),
+        ("new", [files[0], tmp_path / "none"], "no such file: .*none"),
+    ):
+        with pytest.raises(SystemExit):
+            corpus(out, *names)
+        assert re.search(message, capsys.readouterr().err)
     assert (tmp_path / "raw" / "sent.en.gz").read_bytes() == before

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import runpy
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,9 +19,11 @@ from torch import Tensor
 
 import rdrop_fairseq.trainer  # noqa: F401  (before transformers)
 from rdrop_fairseq import checkpoint
+from rdrop_fairseq.errors import UsageError
+from rdrop_fairseq.tools.state import flags_of
 
 from ..conftest import ROOT, run
-from .conftest import option, script_of
+from .conftest import script_of
 
 sys.path.insert(0, str(ROOT / "examples" / "vit"))
 from transformers import (
@@ -141,7 +144,7 @@ def test_wrong_idx_files(digits, idx, tmp_path) -> None:
         assert not list(tmp_path.glob("o*"))
         return found
 
-    assert "390 images to train on and 20 for validation: expected at least one" in message(390)
+    assert "390 images to train on and 20 for validation: expected together at" in message(390)
     labels = idx / "train-labels-idx1-ubyte"
     whole = labels.read_bytes()
     for content, expected in (
@@ -381,8 +384,6 @@ def test_what_train_refuses(folder, tmp_path) -> None:
         "evaluate: .* holds no model: run train.sh first",
         last_words("evaluate", "--data", tmp_path / "data.json", tmp_path),
     )
-    with pytest.raises(SystemExit):
-        program("results", "--runs", tmp_path, "--main", "alpha1")
 
 
 @pytest.fixture
@@ -398,43 +399,46 @@ def pretrained(tmp_path) -> Path:
 
 def test_full_size_with_a_tiny_model(folder, pretrained, tmp_path) -> None:
     """The three verbs on one's own images, two accumulated batches an update."""
-    settings = {"OUT": tmp_path / "out", "DATA": folder, "MODEL": pretrained, "CPU": 1}
-    settings |= {"UPDATES": 2, "BATCH": 4, "GPU_BATCH": 2, "IMAGE_SIZE": 64, "WORKERS": 0}
-    settings |= {"EVAL_EVERY": 2, "WARMUP": 1}
+    settings = {"OUT": tmp_path / "out", "DATA": folder, "MODEL": pretrained, "UPDATES": 2}
+    flags = ["--image_size", "64", "--per_device_train_batch_size", "2", "--use_cpu"]
+    flags += ["--gradient_accumulation_steps", "2", "--dataloader_num_workers", "0"]
+    flags += ["--eval_steps", "2", "--save_steps", "2", "--warmup_steps", "1"]
     script("prepare", arguments=["animals"], **settings)
-    script("train", arguments=["animals"], **settings)
+    script("train", arguments=["animals", *flags], **settings)
     script("evaluate", arguments=["animals"], **settings)
-    run_folder = tmp_path / "out" / "animals" / "tiny" / "alpha19.2.1"
+    run_folder = tmp_path / "out" / "animals" / "rdrop"
     model = ViTForImageClassification.from_pretrained(run_folder / "model")
     assert model.config.id2label == {0: "cat", 1: "dog"}
     assert model.config.hidden_dropout_prob == 0.1
     assert model.config.image_size == 64
     assert model.vit.embeddings.position_embeddings.shape == (1, 1 + 4 * 4, 8)
-    with (tmp_path / "out" / "animals" / "data.json").open("a") as file:
-        file.write("\n")
-    changed = script("train", arguments=["animals"], check=False, **settings)
-    assert re.search(r"made with other settings .*> --data-checksum", changed.stderr)
-    changed = script("evaluate", arguments=["animals"], check=False, **settings)
-    assert re.search(
-        r"alpha19\.2\.1 was trained with other images than .*data\.json", changed.stderr
-    )
     processor = ViTImageProcessorPil.from_pretrained(run_folder / "model")
     assert list(processor.image_mean) == [0.4] * 3  # the pretrained model's
-    scores = json.loads((run_folder / "scores.json").read_text())
-    lines = (run_folder / "predictions.tsv").read_text().splitlines()
-    assert (scores["split"], scores["images"], len(lines)) == ("val", 4, 5)
     assert {path.name for path in run_folder.iterdir()} == {
-        *("model", "curve.tsv", "predictions.tsv", "scores.json", "settings", "train.log"),
-        "updates",
+        *("model", "curve.tsv", "examples.tsv", "scores.json", "run.json", "run.log"),
     }
+    rows = [line.split("\t") for line in (run_folder / "examples.tsv").read_text().splitlines()]
+    scores = json.loads((run_folder / "scores.json").read_text())
+    assert scores["set"] == {"split": "val", "images": 4}
+    for number, name in ((3, "accuracy"), (4, "cross-entropy")):
+        assert rows[0][number] == name
+        mean = numpy.mean([float(row[number]) for row in rows[1:]])
+        score = scores["accuracy"]["score"] if name == "accuracy" else scores[name]
+        assert score == pytest.approx(mean)
     # images that are in the folder of the predicted class are all classified right
-    for line in lines[1:]:
-        name, _, predicted = line.split("\t")
+    for name, _, predicted, *_ in rows[1:]:
         path = folder / "val" / ("cat", "dog")[int(predicted)] / Path(name).name
         (folder / "val" / name).rename(path)
-    program("evaluate", "--data", tmp_path / "out" / "animals" / "data.json", run_folder)
+    data = tmp_path / "out" / "animals" / "data" / "data.json"
+    program("evaluate", "--data", data, run_folder)
     scores = json.loads((run_folder / "scores.json").read_text())
-    assert (scores["accuracy"], scores["low"], scores["high"]) == (100, 100, 100)
+    assert scores["accuracy"] == {"score": 100, "low": 100, "high": 100}
+    # other images than those of the training
+    data.write_text(data.read_text().replace('"val"', '"test"'))
+    changed = script("train", arguments=["animals", *flags], check=False, **settings)
+    assert "data.json is not what it was" in changed.stderr
+    changed = last_words("evaluate", "--data", data, run_folder)
+    assert "rdrop was trained with other images than" in changed
 
 
 def test_models_that_are_no_vit(folder, pretrained, tmp_path) -> None:
@@ -468,206 +472,90 @@ def test_position_embeddings_of_another_size(pretrained) -> None:
     assert model(pixel_values=torch.zeros(1, 3, 48, 48)).logits.shape == (1, 5)
 
 
-def test_the_authors_settings(fake, tmp_path) -> None:
-    """What torchrun is given for two GPUs, CIFAR-100 and ImageNet."""
-    out = tmp_path / "out"
-    for name in ("cifar100", "imagenet"):
-        (out / name).mkdir(parents=True)
-        (out / name / "data.json").write_text("{}")
+def printed(*arguments: str, **settings: object) -> dict[str, str]:
+    """The flags of what train.sh prints."""
+    shown = script("train", arguments=[*arguments, "--dry-run"], **settings).stdout
+    return flags_of(shlex.split(shown.replace("\\\n", " "), comments=True))
+
+
+def test_the_authors_settings() -> None:
+    """What is started for two GPUs, CIFAR-100 and ImageNet."""
     common = {"--alpha": "19.2", "--max_steps": "20000", "--warmup_steps": "500"}
     common |= {"--optim": "sgd", "--optim_args": "momentum=0.9", "--weight_decay": "0"}
+    # 512 images an update: two GPUs, eight batches of 32 each
     common |= {"--per_device_train_batch_size": "32", "--gradient_accumulation_steps": "8"}
     common |= {"--lr_scheduler_type": "cosine", "--max_grad_norm": "1", "--dropout": "0.1"}
-    common |= {"--attention_dropout": "0", "--augment": "1", "--nproc-per-node": "2"}
+    common |= {"--augment": ""}
     name = "google/vit-{}-patch16-224-in21k"
     cifar = {"--learning_rate": "8e-3", "--image_size": "224", "--model": name.format("base")}
     imagenet = {"--learning_rate": "1e-2", "--image_size": "384", "--model": name.format("large")}
-    script("train", arguments=["cifar100"], OUT=out, **fake.env(2))
-    script("train", arguments=["imagenet"], OUT=out, MODEL="large", BF16=1, **fake.env(2))
-    script("train", arguments=["cifar100"], OUT=out, CRITERION="baseline", NGPU=1, **fake.env(2))
-    calls = fake.calls()
-    for call, expected in zip(calls[:2], (cifar, imagenet), strict=True):
-        for key, value in {**common, **expected}.items():
-            assert option(call, key) == value, key
-        # 512 images an update: two GPUs, eight batches of 32 each
-        assert int(option(call, "--gradient_accumulation_steps")) * 32 * 2 == 512
-    assert "--bf16" in calls[1]
-    assert "--bf16" not in calls[0]
-    assert "--use_cpu" not in calls[0]
-    assert "--alpha" not in calls[2]
-    assert option(calls[2], "--gradient_accumulation_steps") == "16"
-    assert option(calls[2], "--output_dir") == str(out / "cifar100" / "base" / "baseline.1")
+    for expected, found in (
+        (cifar, printed("cifar100", NGPU=2)),
+        (imagenet, printed("imagenet", "--bf16", NGPU=2, MODEL="large")),
+    ):
+        assert found.items() >= (common | expected).items()
+        assert found["--nproc-per-node"].startswith("2 ")
+        assert "--use_cpu" not in found
+    plain = printed("cifar100", CRITERION="baseline")
+    assert plain[""] == f"python {RECIPE}/train.py"
+    assert "--alpha" not in plain
+    assert plain["--gradient_accumulation_steps"] == "16"
+    assert plain["--output_dir"].endswith("runs/vit/cifar100/baseline")
+    assert "--bf16" in printed("cifar100", "--bf16")
 
 
 def test_commands_of_the_readme(idx, tmp_path) -> None:
-    """Those for a CPU, as they stand, with less to do; then the study, which goes on from them."""
+    """Those for a CPU, as they stand, with less to do; then a part of the study."""
     settings = {"OUT": tmp_path / "out", "DATA_DIR": idx, "TRAIN": 60, "VALID": 20, "UPDATES": 4}
-    env = {name: str(value) for name, value in {**settings, "BATCH": 16}.items()}
-    commands = re.findall(r"^    (.*examples/vit/\w+\.sh --small)\b", README, re.MULTILINE)
-    assert [re.search(r"\w+\.sh", command)[0] for command in commands] == [
-        *("prepare.sh", "train.sh", "train.sh", "evaluate.sh"),
-    ]
-    for command in commands:
+    env = {name: str(value) for name, value in settings.items()}
+    pattern = r"^    (.*(?:examples/vit/\w+\.sh --small|rdrop (?:study|compare) \S*vit.*))$"
+    commands = re.findall(pattern, README, re.MULTILINE)
+    names = [re.search(r"(\w+\.sh|rdrop \w+)", command)[1] for command in commands]
+    assert names == [*("prepare.sh", "train.sh", "train.sh", "evaluate.sh"), "rdrop study"]
+    for command in commands[:-1]:
         run(["bash", "-c", command], env=env)
-    # the same files as Debian has them, and as torchvision has
-    both = tmp_path / "both"
-    shutil.copytree(idx, both)
-    for file in idx.glob("*.gz"):
-        (both / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
-    again = script("prepare", arguments=["--small"], **{**settings, "DATA_DIR": both}).stdout
-    assert "images of fashion-mnist: done already" in again
-    absent = {**settings, "DATA_DIR": "none"}
-    refused = script("prepare", check=False, arguments=["--small"], **absent)
-    assert "no such folder: DATA_DIR=none" in refused.stderr
+    runs = tmp_path / "out" / "fashion-mnist"
+    assert {path.parts[-3] for path in runs.glob("*/model/data.json")} == {"baseline", "rdrop"}
+    assert "is made already" in script("prepare", arguments=["--small"], **settings).stdout
     # MNIST's files are called the same
     other = tmp_path / "mnist"
     shutil.copytree(idx, other)
     file = min(other.glob("*labels*"))
     file.write_bytes(file.read_bytes() + b"x")
-    refused = script(
-        "prepare", check=False, arguments=["--small"], **{**settings, "DATA_DIR": other}
-    )
-    assert re.search(r"> checksum=\S+; .*give fashion-mnist another name", refused.stderr)
-    runs = tmp_path / "out" / "fashion-mnist" / "small"
-    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/model/*")}
-    assert {path.parts[-3] for path in before} == {"baseline.1", "alpha1.1"}
-    assert "    bash examples/vit/study.sh\n" in README
-    env["RUNS"] = "baseline:1 alpha1:1 baseline-time:1 baseline:2 alpha1:2"
-    output = run(["bash", RECIPE / "study.sh"], env=env).stdout
-    assert "alpha1.1 is trained already, 4 updates" in output
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-
-    import results as module  # examples/vit/results.py
-
-    found = {(row["setting"], row["seed"]): row for row in module.table(runs / "results.tsv")}
-    assert list(found) == [
-        *(("baseline", "1"), ("baseline", "2"), ("baseline-time", "1")),
-        *(("alpha1", "1"), ("alpha1", "2")),
-    ]
-    times = [
-        float((runs / name / "curve.tsv").read_text().split()[-4])
-        for name in ("baseline.1", "alpha1.1")
-    ]
-    assert int(found["baseline-time", "1"]["updates"]) == round(4 * times[1] / times[0])
-    main, plain, plain_time = (found[name, "1"] for name in ("alpha1", "baseline", "baseline-time"))
-    assert (main["split"], main["images"]) == ("test", "100")
-    for other, column in ((plain, "vs_baseline"), (plain_time, "vs_baseline_time")):
-        difference = float(main["accuracy"]) - float(other["accuracy"])
-        # hundredths of a point are printed; of 100 images all are whole
-        assert float(main[column]) == pytest.approx(difference, abs=1e-9)
-        assert float(main[f"{column}_low"]) <= difference <= float(main[f"{column}_high"])
-    assert found["alpha1", "2"]["vs_baseline_time"] == ""
-    table = (runs / "results.md").read_text()
-    assert table.count("| mean |") == 2
-    assert (runs / "accuracy.png").read_bytes().startswith(b"\x89PNG")
-    env["RUNS"] = "baseline-time:1"
-    again = run(["bash", RECIPE / "study.sh"], env=env).stdout
-    assert "baseline-time.1 is trained already" in again
-    assert (runs / "results.md").read_text() == table
+    changed = {**settings, "DATA_DIR": other}
+    refused = script("prepare", check=False, arguments=["--small"], **changed)
+    assert re.search(r"images was made with other .*labels\S* is not what it was", refused.stderr)
+    run(["bash", "-c", f"{commands[-1]} --only baseline.1 alpha1.1 baseline-time.1"], env=env)
+    states = {path.parent.name: json.loads(path.read_text()) for path in runs.glob("*.1/run.json")}
+    seconds = {name: state["starts"][0]["cpu_seconds"] for name, state in states.items()}
+    expected = round(4 * seconds["alpha1.1"] / seconds["baseline.1"])
+    assert states["baseline-time.1"]["updates"] == expected
+    rows = [line.split("\t") for line in (runs / "results.tsv").read_text().splitlines()]
+    assert rows[0][-2:] == ["accuracy", "cross-entropy"]
+    assert [row[1] for row in rows[1:]] == ["baseline", "baseline-time", "alpha1"]
+    curves = (runs / "curves.tsv").read_text().splitlines()
+    assert curves[0] == (RECIPE / "curves.tsv").read_text().splitlines()[0]  # for figures.py
 
 
 def test_wrong_settings(idx, tmp_path) -> None:
-    data = tmp_path / "out" / "fashion-mnist" / "data.json"
-    settings = {"OUT": tmp_path / "out", "DATA_DIR": idx}
-
     def message(name: str, *arguments: str, **changed: object) -> str:
-        result = script(name, check=False, arguments=arguments, **{**settings, **changed})
+        settings = {"OUT": tmp_path / "out", "DATA_DIR": idx, **changed}
+        result = script(name, check=False, arguments=arguments, **settings)
         assert result.returncode == 1
         return result.stderr
 
     small = "--small"
     assert "name the data: cifar100, imagenet, or a name" in message("prepare")
     assert "set DATA to the folder of mine, or to its name" in message("prepare", "mine")
-    assert "no such folder: DATA_DIR=none" in message("prepare", small, DATA_DIR="none")
+    assert "neither train-images-idx3-ubyte nor" in message("prepare", small, DATA_DIR="none")
+    assert "set DATA_DIR to the folder of Fashion-MNIST" in message("prepare", small, DATA_DIR="")
     assert "DATA is set, which --small does not take" in message("prepare", small, DATA="x")
     assert "no such folder: none" in message("prepare", "mine", DATA="none")
-    assert "data.json is not there: run prepare.sh first" in message("train", small)
-    assert "no finished run in" in message("evaluate", small)
-    assert "unknown argument --large" in message("train", "--large")
-    assert "RUNS is a list of SETTING:SEED, got alpha1" in message("study", RUNS="alpha1")
-    assert "no such setting: alpha" in message("study", RUNS="alpha:1")
-    assert "WORKERS must be 0 here" in message("study", WORKERS=2)
-    data.parent.mkdir(exist_ok=True)
-    data.write_text("{}")
+    assert "data.json is not there: make it first" in message("train", small)
+    assert "no such file: " in message("evaluate", small)
     for name, value, expected in (
-        ("ALPHA", "-1", "ALPHA must be a number >= 0, got '-1'"),
         ("CRITERION", "plain", "CRITERION must be rdrop or baseline, got 'plain'"),
-        ("GPU_BATCH", "48", "BATCH (64) must be a multiple of GPU_BATCH x GPUs (48 x 1)"),
         ("UPDATES", "0", "UPDATES must be a whole number of at least 1, got '0'"),
-        ("OPTIMIZER", "adam", "OPTIMIZER must be sgd or adamw, got 'adam'"),
-        ("NNODES", "2", "NNODES is 2: set MASTER_ADDR"),
-        ("MODEL", "my vit", "MODEL must have no white space in its name, got 'my vit'"),
-        ("RUN", "alpha2.lr3", "RUN must be SETTING.SEED, of letters, digits, dots and dashes"),
+        ("NGPU", "3", "NGPU must divide 16, for 512 images an update by 32, got 3"),
     ):
-        assert expected in message("train", small, **{name: value})
-    # a run is not mixed with one of other settings
-    run_folder = data.parent / "small" / "alpha1.1"
-    run_folder.mkdir(parents=True)
-    (run_folder / "updates").write_text("9\n")
-    (run_folder / "settings").write_text("--alpha 1 --max_steps 9\n")
-    found = message("train", small, UPDATES=8)
-    assert re.search(r"was made with other settings .*< --max_steps 9 .*set RUN to another", found)
-    assert "baseline-time:1 needs baseline:1 earlier in RUNS" in message(
-        "study", RUNS="baseline-time:1", TRAIN=60, VALID=20, OUT=tmp_path / "other"
-    )
-
-
-def scored(run_folder: Path, predicted: list[int], updates: int = 9) -> None:
-    run_folder.mkdir(parents=True)
-    lines = ["image\tlabel\tpredicted", *(f"{i}.png\t1\t{p}" for i, p in enumerate(predicted))]
-    (run_folder / "predictions.tsv").write_text("\n".join(lines) + "\n")
-    accuracy = 100 * sum(p == 1 for p in predicted) / len(predicted)
-    scores = {"split": "test", "images": len(predicted), "accuracy": accuracy}
-    scores |= {"low": accuracy, "high": accuracy, "cross_entropy": 0.5}
-    (run_folder / "scores.json").write_text(json.dumps(scores))
-    head = "update\tcpu_seconds\tsplit\tloss\taccuracy\n"
-    points = f"3\t60.0\tvalid\t1.0\t40.0\n{updates}\t180.0\tvalid\t0.5\t50.0\n"
-    (run_folder / "curve.tsv").write_text(head + points)
-
-
-def test_differences_are_paired(tmp_path) -> None:
-    """Two seeds, by hand: +25 and +75 points, together +50; no image is worse in both."""
-    scored(tmp_path / "baseline.1", [0, 0, 1, 1])
-    scored(tmp_path / "alpha1.1", [1, 0, 1, 1])
-    scored(tmp_path / "baseline.2", [0, 0, 0, 1])
-    scored(tmp_path / "alpha1.2", [1, 1, 1, 1])
-    program("results", "--runs", tmp_path, "--main", "alpha1")
-    lines = [line.split("|") for line in (tmp_path / "results.md").read_text().splitlines()]
-    cells = {(line[1].strip(), line[2].strip()): line[7].strip() for line in lines[2:]}
-    assert cells["baseline", "1"] == cells["baseline", "mean"] == ""
-    # of one image in four, the sum of four draws is 0 in 32 % of resamples and 3 or more in 5 %
-    assert re.fullmatch(r"\+25\.00 \[\+0\.00, \+75\.00\]", cells["alpha1", "1"])
-    assert cells["alpha1", "2"].startswith("+75.00 [+25.00, +100.00]")
-    # of the images' means over seeds: 1, 0.5, 0.5, 0
-    assert re.fullmatch(r"\+50\.00 \[\+1\d\.\d\d, \+8\d\.\d\d\]", cells["alpha1", "mean"])
-    means = {line[1].strip(): line[5].strip() for line in lines if line[2].strip() == "mean"}
-    # of 50 and 25, and of 75 and 100: deviation 25 / sqrt(2)
-    assert means == {"baseline": "37.50 +- 17.68", "alpha1": "87.50 +- 17.68"}
-    # fewer images, and as many other ones
-    predictions = tmp_path / "baseline.1" / "predictions.tsv"
-    for text in (
-        "image\tlabel\tpredicted\na\t1\t1\n",
-        predictions.read_text().replace("0.p", "9.p"),
-    ):
-        predictions.write_text(text)
-        assert "were scored on different images" in last_words(
-            "results", "--runs", tmp_path, "--main", "alpha1"
-        )
-
-
-def test_plot(tmp_path) -> None:
-    import plot as module  # examples/vit/plot.py
-
-    for name in ("baseline.1", "baseline.2", "baseline-time.1", "alpha1.1", "alpha4.1"):
-        scored(tmp_path / name, [1, 0])
-    program("results", "--runs", tmp_path, "--main", "alpha1")
-    updates, time = module.accuracy(module.table(tmp_path / "curves.tsv")).axes
-    assert len(updates.lines) == len(time.lines) == 5
-    for line in updates.lines:
-        assert (list(line.get_xdata()), list(line.get_ydata())) == ([3, 9], [40, 50])
-    assert all(list(line.get_xdata()) == [1, 3] for line in time.lines)  # minutes
-    names = [text.get_text() for text in time.get_legend().get_texts()]
-    assert names == ["baseline", "baseline, R-Drop's time", "R-Drop, alpha 1", "R-Drop, alpha 4"]
-    assert len({line.get_color() for line in time.lines}) == 4
-    program("plot", tmp_path / "curves.tsv", tmp_path / "accuracy.png")
-    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+        assert expected in message("train", "mine", **{name: value})
