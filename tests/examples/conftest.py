@@ -130,19 +130,6 @@ def modules(
             del sys.modules[name]
 
 
-@pytest.fixture
-def modules(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], ModuleType]]:
-    """modules("rows"): a module of the recipe whose folder is SCRIPTS in the file of tests."""
-    folder = str(request.module.SCRIPTS)
-    monkeypatch.syspath_prepend(folder)
-    yield import_module
-    for name, module in list(sys.modules.items()):  # another recipe may have one of that name
-        if str(getattr(module, "__file__", None)).startswith(folder):
-            del sys.modules[name]
-
-
 def script_of(recipe: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """script("train", UPDATES=2, ...): a recipe's script with these settings."""
 
