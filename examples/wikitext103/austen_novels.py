@@ -47,9 +47,7 @@ def split(lines: list[str]) -> dict[str, list[str]]:
 @command("austen_novels")
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "austen_novels.py")
-    options.add_argument(
-        "--text", type=existing_file, required=True, help="all six novels"
-    )
+    options.add_argument("--text", type=existing_file, required=True, help="all six novels")
     options.add_argument("--out", type=new_folder, required=True, help="folder to write")
     args = options.parse_args(argv)
 

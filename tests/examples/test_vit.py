@@ -19,7 +19,6 @@ from torch import Tensor
 
 import rdrop_fairseq.trainer  # noqa: F401  (before transformers)
 from rdrop_fairseq import checkpoint
-from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.tools.state import flags_of
 
 from ..conftest import ROOT, run
