@@ -38,7 +38,11 @@ def test_only_newlines_end_a_line(tmp_path: Path, suffix: str) -> None:
             b"a\n\xc3\xa9\xff\n",
             "the input file .*x, line 2: byte 0xff at position 3 is not UTF",
         ),
-        ("x.gz", gzip.compress(b"a" * 999)[:-4], r"the input file .*x.gz is cut off or no \.gz f"),
+        (
+            "x.gz",
+            gzip.compress(b"a" * 999, mtime=0)[:-4],
+            r"the input file .*x.gz is cut off or no \.gz f",
+        ),
         ("x.gz", b"a\n", "x.gz is cut off or no .gz file"),
         ("x.bz2", bz2.compress(b"a" * 999)[:-4], "x.bz2 is cut off or no .bz2 file"),
         ("x.bz2", b"a\n", "x.bz2 is cut off or no .bz2 file"),
