@@ -33,7 +33,7 @@ if ((${#small[@]})); then
   [[ -z ${DATA:-} ]] || die "DATA is set, which --small does not take: it takes DATA_DIR"
   if [[ -n ${DATA_DIR:-} ]]; then
     shopt -s nullglob
-    files=("$DATA_DIR"/{train,t10k}-{images-idx3,labels-idx1}-ubyte{,.gz})
+    files=("$DATA_DIR"/{train,t10k}-{images-idx3,labels-idx1}-ubyte*)
     rdrop run --once --folder "$images" ${files[@]+--inputs "${files[@]}"} ${dry[@]+"${dry[@]}"} -- \
       python "$here/fashion_mnist.py" --data-dir "$DATA_DIR" \
       --train "${TRAIN:-5000}" --valid "${VALID:-2000}" --out "$images"

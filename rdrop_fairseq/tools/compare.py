@@ -226,11 +226,16 @@ def over_seeds(found: list[Difference]) -> Difference:
     return with_interval(mean, mean - width, mean + width)
 
 
+def _baselines_first(run: Path) -> tuple[bool, str, str]:
+    setting, _, seed = run.name.rpartition(".")
+    return not setting.startswith("baseline"), setting, seed
+
+
 def runs_in(folder: Path) -> dict[str, dict[str, Run]]:
     """The scored runs by setting and seed; baselines first."""
     found: dict[str, dict[str, Run]] = {}
     paths = [path.parent for path in folder.glob("*.*/run.json")]
-    for path in sorted(paths, key=lambda path: (not path.name.startswith("baseline"), path.name)):
+    for path in sorted(paths, key=_baselines_first):
         setting, _, seed = path.name.rpartition(".")
         run = Run(path)
         if seed.isdecimal() and run.scored:
