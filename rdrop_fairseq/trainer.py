@@ -212,6 +212,7 @@ class RDropTrainer(Trainer):
                 f"{name} computes something else when it sees labels: put what it makes of them "
                 "into the batch, such as decoder_input_ids (DataCollatorForSeq2Seq with model=...)"
             )
+        obstacle: str | None
         if head is None:
             obstacle = "it does not end in a plain nn.Linear that is its output embeddings"
         elif not called or not torch.equal(logits_of(theirs), drawn(before)):
