@@ -19,16 +19,14 @@ __version__ = "0.3.0"
 
 
 def _register() -> None:
-    """Mend what fairseq needs, and register criteria, models and tasks."""
-    from . import compat
+    """Mend what fairseq needs, and register criteria, models and tasks, by importing them.
 
-    compat.prepare()  # says so if fairseq is too old for the imports below
-
-    from . import checkpoint
-
-    checkpoint.prepare()
-
-    from . import bert, criterions, tasks  # noqa: F401  (importing registers)
+    In this order: compat says so if fairseq is too old for the others. One of them may be what
+    imports fairseq, and not be complete yet: so nothing of them is called here.
+    """
+    from . import compat  # noqa: F401, I001
+    from . import checkpoint  # noqa: F401
+    from . import bert, criterions, tasks  # noqa: F401
 
 
 class _RegisterAfterFairseq(MetaPathFinder):

@@ -192,3 +192,6 @@ def _refusal(path: str, refused: str) -> str:
         f"could run code. [{refused}] If you trust the file's author and it is a checkpoint, allow "
         "that class with torch.serialization.add_safe_globals in a --user-dir of your own."
     )
+
+
+prepare()  # whoever imports this has it applied

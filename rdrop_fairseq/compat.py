@@ -421,3 +421,6 @@ def be_found_twice() -> None:
     is_this_package = os.path.realpath(spelled) in map(os.path.realpath, package_path)
     if spelled not in package_path and is_this_package:
         package_path.append(spelled)
+
+
+prepare()  # whoever imports this has it applied

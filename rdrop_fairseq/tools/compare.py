@@ -148,15 +148,16 @@ def difference(ours: Scored, theirs: Scored) -> dict[str, Difference]:
     if "BLEU" in found and all((side.folder / "hyp.txt").is_file() for side in sides):
         from .score import compare
 
-        hypotheses = [whole_lines(side.folder / "hyp.txt", "hypothesis") for side in sides]
-        references = [whole_lines(side.folder / "ref.txt", "reference") for side in sides]
-        need_equal(*references, sides)
-        for name, values in compare(*hypotheses, references[0]).items():
+        hypothesis, baseline = (whole_lines(s.folder / "hyp.txt", "hypothesis") for s in sides)
+        reference, other = (whole_lines(s.folder / "ref.txt", "reference") for s in sides)
+        need_equal(reference, other, sides)
+        for name, values in compare(hypothesis, baseline, reference).items():
             note = "identical" if values["identical"] else f"(p {values['p_value']:.4f})"
             found[name] = Difference(values["difference"], note)
     elif all(side.examples.is_file() for side in sides):
         tables = [rows_of(side.examples) for side in sides]
-        need_equal(*([next(iter(row.values())) for row in table] for table in tables), sides)
+        names, others = ([next(iter(row.values())) for row in table] for table in tables)
+        need_equal(names, others, sides)
         for name, one in found.items():
             values, score = per_example(tables, name)
             if values.size and numpy.array_equal(*values):
@@ -253,10 +254,14 @@ def results(runs: dict[str, dict[str, Run]], names: list[str]) -> list[list[str]
                 s: run.row(scored, names) for s, run in of_seed.items() if scored in run.scored
             }
             rows += [[scored, setting, seed, *cells(row)] for seed, row in found.items()]
+            what: Callable[[list[float]], float]
             for what in (statistics.mean, statistics.stdev, statistics.median):
                 if len(found) > 1:
                     columns = {n: [row[n] for row in found.values()] for n in [*RUN[3:], *names]}
-                    of_seeds = {n: None if None in v else what(v) for n, v in columns.items()}
+                    of_seeds = {
+                        n: None if None in values else what([v for v in values if v is not None])
+                        for n, values in columns.items()
+                    }
                     rows.append([scored, setting, what.__name__, *cells(of_seeds)])
     return rows
 
