@@ -29,6 +29,7 @@ from fairseq.trainer import Trainer
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
+from . import literals
 from .errors import UsageError
 from .patch import in_place_of, is_ours
 
@@ -74,6 +75,7 @@ def safe_globals() -> list[Any]:
 def prepare() -> None:
     """Extend torch's allow-list, make fairseq's loading errors readable, save whole files."""
     allow()
+    literals.evaluate_nothing_else()
     if not is_ours(PathManager.copy):
         PathManager.copy = staticmethod(_whole(PathManager.copy))
     if not is_ours(checkpoint_utils.load_checkpoint_to_cpu):
@@ -127,6 +129,7 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
     @in_place_of(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         allow()
+        literals.evaluate_nothing_else()
         try:
             return load(path, *args, **kwargs)
         except Exception as error:
