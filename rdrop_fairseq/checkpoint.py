@@ -2,79 +2,33 @@
 
 Since 2.6 torch.load unpickles only tensors, containers and classes on an allow-list.
 fairseq's checkpoints also hold its configuration, meters and, at times, numpy arrays.
-Exactly those classes are put on the list here: none of them runs code of the file's
-choice when it is unpickled. Everything else stays refused.
+Exactly those are put on the list here, as allowed.py has them. Everything else stays refused.
 """
 
-import argparse
-import collections
 import os
 import pickle
 import re
 import struct
 import traceback
-import typing
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
-import numpy
-import omegaconf
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import Dictionary
-from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
-from fairseq.logging import meters
 from fairseq.trainer import Trainer
-from omegaconf.base import ContainerMetadata, Metadata
-from omegaconf.nodes import AnyNode
 
 from . import literals
+from .allowed import SAFE_GLOBALS
 from .errors import UsageError
 from .patch import in_place_of, is_ours
-
-# float, int and bool arrays; not ObjectDType and VoidDType, which hold other objects
-_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-_DTYPES = [
-    type(numpy.dtype(name)) for name in ("bool", "float16", "float32", "float64", *_INTEGERS)
-]
-
-
-def safe_globals() -> list[Any]:
-    """The allow-list, as torch.serialization.add_safe_globals takes it (torch >= 2.6).
-
-    Returns: classes, and (object, name) pairs for objects whose pickled name differs
-    from their present one.
-    """
-    meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
-    try:
-        multiarray = import_module("numpy._core.multiarray")
-    except ModuleNotFoundError:  # numpy before 1.26
-        multiarray = import_module("numpy.core.multiarray")
-    return [
-        # the configuration: "args" until 2020, then "cfg", in 2020 as a DictConfig
-        argparse.Namespace,
-        *(omegaconf.DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode),
-        *(typing.Any, dict, list, int, collections.defaultdict),
-        # metrics, under today's name and that of 2019
-        *meter_classes,
-        *((meter, f"fairseq.meters.{meter.__name__}") for meter in meter_classes),
-        # arrays in metrics (--eval-bleu), under the names of numpy 2 and numpy 1
-        *(numpy.ndarray, numpy.dtype, *_DTYPES),
-        *(
-            (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-            for core in ("_core", "core")
-            for name in ("_reconstruct", "scalar")
-        ),
-        # some tasks keep their dictionary; several processes broadcast placeholders
-        Dictionary,
-        _TensorPlaceholder,
-    ]
 
 
 def prepare() -> None:
     """Extend torch's allow-list, make fairseq's loading errors readable, save whole files."""
-    allow()
+    # before 2.6 torch.load does not restrict by default, and refuses pairs
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)
     literals.evaluate_nothing_else()
     if not is_ours(PathManager.copy):
         PathManager.copy = staticmethod(_whole(PathManager.copy))
@@ -86,18 +40,7 @@ def prepare() -> None:
         Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
 
 
-def allow() -> None:
-    """Put what fairseq's checkpoints hold on torch's allow-list.
-
-    Anew before every load: another library's ``with torch.serialization.safe_globals(...)``, such
-    as that of Hugging Face's Trainer, takes off at its end what the two lists share.
-    """
-    # before 2.6 torch.load does not restrict by default, and refuses the pairs above
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
-        torch.serialization.add_safe_globals(safe_globals())
-
-
-def _whole(copy: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+def _whole(copy: Callable[..., Any]) -> Callable[..., Any]:
     """Let a training that is killed while it saves be resumed.
 
     fairseq writes a checkpoint under a temporary name, and renames it; but copies it over
@@ -125,10 +68,9 @@ _BROKEN_ARCHIVE = (
 )
 
 
-def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
+def _explain_errors(load: Callable[..., dict]) -> Callable[..., dict]:
     @in_place_of(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
-        allow()
         literals.evaluate_nothing_else()
         try:
             return load(path, *args, **kwargs)
@@ -145,7 +87,7 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
     return load_checkpoint_to_cpu
 
 
-def _explain_other_criterion(load: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+def _explain_other_criterion(load: Callable[..., Any]) -> Callable[..., Any]:
     """Say what to do where fairseq asserts that the criterion has not changed."""
 
     @in_place_of(load)

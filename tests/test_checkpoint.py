@@ -18,7 +18,6 @@ from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
 from fairseq.logging import meters
 
-from rdrop_fairseq import checkpoint
 from rdrop_fairseq.errors import UsageError
 
 
@@ -48,18 +47,6 @@ def test_what_checkpoints_hold(tmp_path: Path) -> None:
     assert loaded["counts"].tolist() == [1, 2]
     assert loaded["metrics"] == state["metrics"]
     assert len(loaded["dictionary"]) == 4
-
-
-def test_another_librarys_list_takes_none_off_ours(tmp_path: Path) -> None:
-    """Hugging Face's Trainer allows numpy's classes for a while; what it takes off comes back."""
-    if not hasattr(torch.serialization, "safe_globals"):
-        pytest.skip("this torch has no list")
-    with torch.serialization.safe_globals([np.ndarray, np.dtype]):
-        pass
-    assert np.ndarray not in torch.serialization.get_safe_globals()
-    with pytest.raises((UsageError, FileNotFoundError)):
-        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "missing.pt"))
-    assert set(checkpoint.safe_globals()) <= set(torch.serialization.get_safe_globals())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +141,7 @@ def test_malicious_pickle_is_refused(tmp_path: Path, kind: str, legacy: bool) ->
 def test_object_arrays_stay_refused(tmp_path: Path) -> None:
     """Arrays of Python objects could hold anything."""
     torch.save({"model": np.array([None, {}], dtype=object)}, tmp_path / "x.pt")
-    with pytest.raises(UsageError, match=r"refused .*ObjectDType"):
+    with pytest.raises(UsageError, match=r"refused .*numpy\.dtype\('O8'\)"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "x.pt"))
 
 
