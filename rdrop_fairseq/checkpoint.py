@@ -37,7 +37,7 @@ def prepare() -> None:
             checkpoint_utils.load_checkpoint_to_cpu
         )
     if not is_ours(Trainer.load_checkpoint):
-        Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
+        Trainer.load_checkpoint = _explain_other_criterion(_begin_average(Trainer.load_checkpoint))
 
 
 def _whole(copy: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,6 +85,33 @@ def _explain_errors(load: Callable[..., dict]) -> Callable[..., dict]:
             raise  # no memory, no permission, ...: not the file's fault
 
     return load_checkpoint_to_cpu
+
+
+def _begin_average(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let --store-ema begin from a checkpoint without an average of parameters.
+
+    fairseq begins it from the checkpoint's parameters, which it has already deleted: KeyError.
+    Needed until it keeps them as long.
+    """
+
+    @in_place_of(load)
+    def load_checkpoint(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        if not self.cfg.ema.store_ema:
+            return load(self, *args, **kwargs)
+        read = checkpoint_utils.load_checkpoint_to_cpu
+
+        def with_average(*args: Any, **kwargs: Any) -> dict:
+            state = read(*args, **kwargs)
+            state["extra_state"].setdefault("ema", state["model"])
+            return state
+
+        checkpoint_utils.load_checkpoint_to_cpu = with_average
+        try:
+            return load(self, *args, **kwargs)
+        finally:
+            checkpoint_utils.load_checkpoint_to_cpu = read
+
+    return load_checkpoint
 
 
 def _explain_other_criterion(load: Callable[..., Any]) -> Callable[..., Any]:

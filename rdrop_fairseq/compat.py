@@ -36,6 +36,9 @@ def prepare() -> None:
     drop_copies_for_the_fast_path()
     refuse_the_optimizer_of_another_model()
     be_found_twice()
+    from . import ending  # which an old fairseq could not import
+
+    ending.prepare()
 
 
 def require_fairseq_012(version: str) -> None:

@@ -20,6 +20,8 @@ from fairseq.logging import meters
 
 from rdrop_fairseq.errors import UsageError
 
+from .conftest import train
+
 
 def reload(tmp_path: Path, obj: typing.Any) -> typing.Any:
     torch.save(obj, tmp_path / "x.pt")
@@ -174,6 +176,16 @@ def test_override_of_a_setting_that_is_not_there(trained) -> None:
     path = str(trained[0] / "checkpoint_last.pt")
     with pytest.raises(UsageError, match=r"was read, but .*check their names.*nothere"):
         checkpoint_utils.load_checkpoint_to_cpu(path, {"generation": {"nothere": {"a": 1}}})
+
+
+def test_average_that_begins_with_a_plain_checkpoint(data, trained, tmp_path: Path) -> None:
+    plain = trained[0] / "checkpoint_last.pt"
+    flags = ["--store-ema", "--ema-decay", "1", "--finetune-from-model", plain]
+    train(data, tmp_path, *flags, "--max-update", "1")
+    average = torch.load(tmp_path / "checkpoint_last.pt")["extra_state"]["ema"]
+    for name, parameter in torch.load(plain)["model"].items():
+        if not name.endswith(("_float_tensor", "version")):
+            assert torch.equal(average[name], parameter), name
 
 
 def test_other_errors_are_not_blamed_on_the_file(build, tmp_path: Path, monkeypatch) -> None:
