@@ -44,16 +44,24 @@ def _whole(copy: Callable[..., Any]) -> Callable[..., Any]:
     """Let a training that is killed while it saves be resumed.
 
     fairseq writes a checkpoint under a temporary name, and renames it; but copies it over
-    checkpoint_last.pt, which a training resumes from and which then is half a file.
+    checkpoint_last.pt, which a training resumes from and which then is half a file. What is not
+    copied leaves that as it is: with iopath installed a copy that fails returns False.
     """
 
     @in_place_of(copy)
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         if not (overwrite and PathManager.supports_rename(dst_path)):
             return copy(src_path, dst_path, overwrite)
-        copied = copy(src_path, dst_path + ".tmp", overwrite)
-        PathManager.rename(dst_path + ".tmp", dst_path)
-        return copied
+        target = os.path.realpath(dst_path)  # not the link to it
+        partial = target + ".tmp"
+        try:
+            copied = copy(src_path, partial, overwrite)
+            if copied:
+                os.replace(partial, target)
+            return copied
+        finally:
+            if os.path.exists(partial):
+                os.remove(partial)
 
     return copy_whole
 

@@ -214,21 +214,45 @@ def test_the_weak_ways_are_not_used() -> None:
             assert "weights_only=False" not in text
 
 
-def test_a_kill_while_it_saves_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("outcome", [KeyboardInterrupt(), OSError(28, "No space left"), False])
+def test_a_copy_that_fails_leaves_the_checkpoint_before(tmp_path, monkeypatch, outcome) -> None:
+    """By Ctrl-C, a full disk, or for a reason that iopath logs."""
     new, last = tmp_path / "checkpoint_1_20.pt", tmp_path / "checkpoint_last.pt"
     new.write_text("update 20")
     last.write_text("update 10")
 
-    def killed(source: str, target: str, *args, **kwargs) -> None:
+    def fails(source: str, target: str) -> bool:
         Path(target).write_text("upd")
-        raise KeyboardInterrupt
+        if outcome:
+            raise outcome
+        return False
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", killed)
-        with pytest.raises(KeyboardInterrupt):
-            PathManager.copy(str(new), str(last), overwrite=True)
+        patch.setattr(shutil, "copyfile", fails)
+        if outcome:
+            with pytest.raises(type(outcome)):
+                PathManager.copy(str(new), str(last), overwrite=True)
+        else:
+            assert not PathManager.copy(str(new), str(last), overwrite=True)
     assert last.read_text() == "update 10"
+    assert sorted(tmp_path.iterdir()) == [new, last]
 
     assert PathManager.copy(str(new), str(last), overwrite=True)
     assert last.read_text() == new.read_text() == "update 20"
-    assert sorted(tmp_path.iterdir()) == [new, last]  # nothing of the first try
+    assert sorted(tmp_path.iterdir()) == [new, last]
+
+
+def test_a_copy_follows_links(tmp_path: Path) -> None:
+    """As fairseq's copy does: the last checkpoint may be kept on another disk."""
+    new, last, kept = (
+        tmp_path / "new.pt",
+        tmp_path / "checkpoint_last.pt",
+        tmp_path / "disk" / "a.pt",
+    )
+    kept.parent.mkdir()
+    kept.write_text("update 10")
+    last.symlink_to(kept)
+    new.write_text("update 20")
+    assert PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.is_symlink()
+    assert kept.read_text() == "update 20"
