@@ -2,78 +2,34 @@
 
 Since 2.6 torch.load unpickles only tensors, containers and classes on an allow-list.
 fairseq's checkpoints also hold its configuration, meters and, at times, numpy arrays.
-Exactly those classes are put on the list here: none of them runs code of the file's
-choice when it is unpickled. Everything else stays refused.
+Exactly those are put on the list here, as allowed.py has them. Everything else stays refused.
 """
 
-import argparse
-import collections
 import os
 import pickle
 import re
 import struct
 import traceback
-import typing
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
-import numpy
-import omegaconf
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import Dictionary
-from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
-from fairseq.logging import meters
 from fairseq.trainer import Trainer
-from omegaconf.base import ContainerMetadata, Metadata
-from omegaconf.nodes import AnyNode
 
+from . import literals
+from .allowed import SAFE_GLOBALS
 from .errors import UsageError
 from .patch import in_place_of, is_ours
-
-# float, int and bool arrays; not ObjectDType and VoidDType, which hold other objects
-_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-_DTYPES = [
-    type(numpy.dtype(name)) for name in ("bool", "float16", "float32", "float64", *_INTEGERS)
-]
-
-
-def safe_globals() -> list[Any]:
-    """The allow-list, as torch.serialization.add_safe_globals takes it (torch >= 2.6).
-
-    Returns: classes, and (object, name) pairs for objects whose pickled name differs
-    from their present one.
-    """
-    meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
-    try:
-        multiarray = import_module("numpy._core.multiarray")
-    except ModuleNotFoundError:  # numpy before 1.26
-        multiarray = import_module("numpy.core.multiarray")
-    return [
-        # the configuration: "args" until 2020, then "cfg", in 2020 as a DictConfig
-        argparse.Namespace,
-        *(omegaconf.DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode),
-        *(typing.Any, dict, list, int, collections.defaultdict),
-        # metrics, under today's name and that of 2019
-        *meter_classes,
-        *((meter, f"fairseq.meters.{meter.__name__}") for meter in meter_classes),
-        # arrays in metrics (--eval-bleu), under the names of numpy 2 and numpy 1
-        *(numpy.ndarray, numpy.dtype, *_DTYPES),
-        *(
-            (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-            for core in ("_core", "core")
-            for name in ("_reconstruct", "scalar")
-        ),
-        # some tasks keep their dictionary; several processes broadcast placeholders
-        Dictionary,
-        _TensorPlaceholder,
-    ]
 
 
 def prepare() -> None:
     """Extend torch's allow-list, make fairseq's loading errors readable, save whole files."""
-    allow()
+    # before 2.6 torch.load does not restrict by default, and refuses pairs
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    literals.evaluate_nothing_else()
     if not is_ours(PathManager.copy):
         PathManager.copy = staticmethod(_whole(PathManager.copy))
     if not is_ours(checkpoint_utils.load_checkpoint_to_cpu):
@@ -81,34 +37,31 @@ def prepare() -> None:
             checkpoint_utils.load_checkpoint_to_cpu
         )
     if not is_ours(Trainer.load_checkpoint):
-        Trainer.load_checkpoint = _explain_other_criterion(Trainer.load_checkpoint)
+        Trainer.load_checkpoint = _explain_other_criterion(_begin_average(Trainer.load_checkpoint))
 
 
-def allow() -> None:
-    """Put what fairseq's checkpoints hold on torch's allow-list.
-
-    Anew before every load: another library's ``with torch.serialization.safe_globals(...)``, such
-    as that of Hugging Face's Trainer, takes off at its end what the two lists share.
-    """
-    # before 2.6 torch.load does not restrict by default, and refuses the pairs above
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6):
-        torch.serialization.add_safe_globals(safe_globals())
-
-
-def _whole(copy: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+def _whole(copy: Callable[..., Any]) -> Callable[..., Any]:
     """Let a training that is killed while it saves be resumed.
 
     fairseq writes a checkpoint under a temporary name, and renames it; but copies it over
-    checkpoint_last.pt, which a training resumes from and which then is half a file.
+    checkpoint_last.pt, which a training resumes from and which then is half a file. What is not
+    copied leaves that as it is: with iopath installed a copy that fails returns False.
     """
 
     @in_place_of(copy)
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         if not (overwrite and PathManager.supports_rename(dst_path)):
             return copy(src_path, dst_path, overwrite)
-        copied = copy(src_path, dst_path + ".tmp", overwrite)
-        PathManager.rename(dst_path + ".tmp", dst_path)
-        return copied
+        target = os.path.realpath(dst_path)  # not the link to it
+        partial = target + ".tmp"
+        try:
+            copied = copy(src_path, partial, overwrite)
+            if copied:
+                os.replace(partial, target)
+            return copied
+        finally:
+            if os.path.exists(partial):
+                os.remove(partial)
 
     return copy_whole
 
@@ -123,10 +76,10 @@ _BROKEN_ARCHIVE = (
 )
 
 
-def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., dict]:
+def _explain_errors(load: Callable[..., dict]) -> Callable[..., dict]:
     @in_place_of(load)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
-        allow()
+        literals.evaluate_nothing_else()
         try:
             return load(path, *args, **kwargs)
         except Exception as error:
@@ -142,7 +95,34 @@ def _explain_errors(load: typing.Callable[..., dict]) -> typing.Callable[..., di
     return load_checkpoint_to_cpu
 
 
-def _explain_other_criterion(load: typing.Callable[..., Any]) -> typing.Callable[..., Any]:
+def _begin_average(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let --store-ema begin from a checkpoint without an average of parameters.
+
+    fairseq begins it from the checkpoint's parameters, which it has already deleted: KeyError.
+    Needed until it keeps them as long.
+    """
+
+    @in_place_of(load)
+    def load_checkpoint(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        if not self.cfg.ema.store_ema:
+            return load(self, *args, **kwargs)
+        read = checkpoint_utils.load_checkpoint_to_cpu
+
+        def with_average(*args: Any, **kwargs: Any) -> dict:
+            state = read(*args, **kwargs)
+            state["extra_state"].setdefault("ema", state["model"])
+            return state
+
+        checkpoint_utils.load_checkpoint_to_cpu = with_average
+        try:
+            return load(self, *args, **kwargs)
+        finally:
+            checkpoint_utils.load_checkpoint_to_cpu = read
+
+    return load_checkpoint
+
+
+def _explain_other_criterion(load: Callable[..., Any]) -> Callable[..., Any]:
     """Say what to do where fairseq asserts that the criterion has not changed."""
 
     @in_place_of(load)

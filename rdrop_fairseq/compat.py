@@ -27,6 +27,7 @@ def prepare() -> None:
     keep_last_batch()
     refuse_separate_trainings()
     resume_with_same_batches()
+    resume_within_a_pass()
     block_repeated_ngrams()
     correlate_any_number_of_sentences()
     translate_from_pretrained_bart()
@@ -35,6 +36,9 @@ def prepare() -> None:
     drop_copies_for_the_fast_path()
     refuse_the_optimizer_of_another_model()
     be_found_twice()
+    from . import ending  # which an old fairseq could not import
+
+    ending.prepare()
 
 
 def require_fairseq_012(version: str) -> None:
@@ -181,6 +185,29 @@ def resume_with_same_batches() -> None:
         return iterator
 
     FairseqTask.get_batch_iterator = get_batch_iterator
+
+
+def resume_within_a_pass() -> None:
+    """The same for --virtual-epoch-size of translation_multi_simple_epoch.
+
+    A pass through the data is then several epochs, and its order is drawn in the first of them: a
+    training that is resumed in a later one draws another. Needed until fairseq's data set draws by
+    the first epoch of a pass.
+    """
+    from fairseq.data.multilingual.sampled_multi_epoch_dataset import SampledMultiEpochDataset
+
+    begin = SampledMultiEpochDataset._next_virtual_epoch
+    if is_ours(begin):
+        return
+
+    @in_place_of(begin)
+    def _next_virtual_epoch(self: SampledMultiEpochDataset, epoch: int) -> None:
+        first = epoch - (epoch - 1) % self.num_virtual_epochs
+        if self._random_global_indices is None and first != epoch:
+            begin(self, first)
+        begin(self, epoch)
+
+    SampledMultiEpochDataset._next_virtual_epoch = _next_virtual_epoch
 
 
 def block_repeated_ngrams() -> None:

@@ -1,3 +1,4 @@
+import copy
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from fairseq.data import data_utils, token_block_dataset
 from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.optim import FairseqOptimizer, build_optimizer
 from fairseq.sequence_generator import SequenceGenerator
-from fairseq.tasks import FairseqTask
+from fairseq.tasks import FairseqTask, setup_task
 
 from rdrop_fairseq.compat import require_fairseq_012
 from rdrop_fairseq.errors import INSTALL_FAIRSEQ, UsageError
@@ -94,6 +95,31 @@ def test_batches_do_not_depend_on_the_epoch_of_resuming(build) -> None:
         task.dataset("train"), max_tokens=600, epoch=3, disable_iterator_cache=True
     )
     assert batches(anew) != batches(first)
+
+
+def test_batches_of_virtual_epochs(data) -> None:
+    """A training that is resumed in any epoch sees those of an undisturbed one."""
+    flags = "--lang-pairs es-en,en-es --langs es,en --decoder-langtok --arch transformer"
+    flags += " --optimizer adam --sampling-method temperature --sampling-temperature 2"
+    flags += " --virtual-data-size 350 --virtual-epoch-size 100"  # a pass takes four epochs
+    command = [str(data / "bin"), *flags.split()]
+    cfg = configuration("translation_multi_simple_epoch", command)
+
+    def seen(start: int, end: int) -> list[list]:
+        """The source sentences of each epoch's batches."""
+        task = setup_task(copy.deepcopy(cfg.task))  # it changes its arguments
+        task.load_dataset("train", epoch=start)
+        epochs = task.get_batch_iterator(task.dataset("train"), max_tokens=2000, epoch=start)
+        return [
+            [batch["net_input"]["src_tokens"].tolist() for batch in epochs.next_epoch_itr()]
+            for _ in range(start, end)
+        ]
+
+    undisturbed = seen(1, 8)
+    sizes = [sum(map(len, epoch)) for epoch in undisturbed]
+    assert sizes == [100, 100, 100, 50, 100, 100, 100]
+    for epoch in (2, 4, 5, 7):
+        assert seen(epoch, epoch + 1) == undisturbed[epoch - 1 : epoch]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -16,7 +16,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rdrop_fairseq import checkpoint
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.huggingface import has_dropout
 from rdrop_fairseq.loss import reference_rdrop_loss
@@ -96,13 +95,6 @@ TOKENS = next(case for case in CASES if case.model == "BertForTokenClassificatio
 SUMMARY = next(case for case in CASES if case.model == "BartForConditionalGeneration")
 IMAGES = next(case for case in CASES if case.head == "images")
 GPT = next(case for case in CASES if case.model == "GPT2LMHeadModel")
-
-
-@pytest.fixture(autouse=True)
-def allow_list():
-    """Trainer takes numpy's classes off torch's list; other tests load without fairseq."""
-    yield
-    checkpoint.allow()
 
 
 def built(case: Case, **settings: Any) -> nn.Module:

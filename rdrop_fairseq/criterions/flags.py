@@ -1,11 +1,11 @@
 """The flags that all R-Drop criteria share."""
 
-import math
 from dataclasses import dataclass, field
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
 from ..errors import UsageError
+from ..loss.functions import LARGEST_ALPHA
 
 IMPLEMENTATIONS = ChoiceEnum(["auto", "linear", "logits", "eager"])
 
@@ -49,9 +49,9 @@ class RDropFlags(FairseqDataclass):
 
 def check_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_interval: int) -> None:
     """Raise UsageError unless the values of the shared flags make sense."""
-    if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
+    if not 0 <= rdrop_alpha <= LARGEST_ALPHA:
         raise UsageError(
-            f"--rdrop-alpha must be a finite number >= 0, got {rdrop_alpha} "
+            f"--rdrop-alpha must be a finite number >= 0, got {rdrop_alpha}, in float32 "
             "(the paper uses 5 for translation, 0.7 for summarization)"
         )
     if rdrop_passes < 2:

@@ -15,6 +15,11 @@ def on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
+def is_compiled() -> bool:
+    """Whether who asks is being compiled by ``torch.compile``, as a part of a larger function."""
+    return getattr(getattr(torch, "compiler", None), "is_compiling", bool)()  # since torch 2.3
+
+
 def missing_compiler(device: torch.device) -> str | None:
     """Why ``torch.compile`` does not work for tensors on ``device``, or None: it does.
 

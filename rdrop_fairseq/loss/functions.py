@@ -1,15 +1,16 @@
 """The public functions: check the arguments, then call the definition or the fused loss."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .adaptive import Layers, fused_adaptive_rdrop_loss, reference_adaptive_rdrop_loss
-from .compiled import missing_compiler, on_cpu
+from .compiled import is_compiled, missing_compiler, on_cpu
 from .fused import Settings, fused_loss, product_dtype
 from .reference import RDropLoss, reference_rdrop_binary_loss, reference_rdrop_mse_loss
+
+LARGEST_ALPHA = torch.finfo(torch.float32).max  # which the loss is computed in
 
 
 def rdrop_loss(
@@ -51,10 +52,12 @@ def rdrop_loss(
             V so that they stay in the cache.
         inplace: allow the fused loss to write the gradient over ``logits``, which saves
             their memory once. The logits are garbage afterwards: no other use of them, and
-            in float16 or with reduction "none" no second backward, is possible.
+            in float16 or with reduction "none" no second backward, is possible. Logits whose
+            elements share memory, as expanded ones, are left as they are.
         compile: put the fused loss through ``torch.compile``, which takes some seconds at the
-            first call. It serves every number of targets; other V, settings, or dtypes are
-            compiled anew (after 8 of them PyTorch warns and compiles no more).
+            first call; a function that is compiled itself compiles it, too. It serves every
+            number of targets; other V, settings, or dtypes are compiled anew (after 8 of them
+            PyTorch warns and compiles no more).
 
     Returns: objective, nll_loss, kl (nats; float32, or float64 for float64 logits) and
         n_correct (None unless asked for). Only the objective has a gradient.
@@ -65,15 +68,15 @@ def rdrop_loss(
             make the host wait; there PyTorch's gather kernel asserts it on the device.
     """
     settings = Settings(
-        alpha,
-        label_smoothing,
-        ignore_index,
-        passes,
-        reduction,
-        with_accuracy,
-        chunk_rows,
-        inplace,
-        compile,
+        alpha=alpha,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        passes=passes,
+        reduction=reduction,
+        with_accuracy=with_accuracy,
+        chunk_rows=chunk_rows,
+        inplace=inplace and not _overlaps(logits),
+        compile=compile and not is_compiled(),
     )
     _check(settings, "logits", logits, target, impl=impl)
     if impl == "eager":
@@ -116,14 +119,14 @@ def linear_rdrop_loss(
     The other arguments, results and errors are those of `rdrop_loss`.
     """
     settings = Settings(
-        alpha,
-        label_smoothing,
-        ignore_index,
-        passes,
-        reduction,
-        with_accuracy,
-        chunk_rows,
-        compile=compile,
+        alpha=alpha,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        passes=passes,
+        reduction=reduction,
+        with_accuracy=with_accuracy,
+        chunk_rows=chunk_rows,
+        compile=compile and not is_compiled(),
     )
     if weight.dim() != 2 or features.shape[-1:] != weight.shape[1:]:
         raise ValueError(
@@ -185,7 +188,11 @@ def adaptive_rdrop_loss(
     label smoothing and no n_correct.
     """
     settings = Settings(
-        alpha, ignore_index=ignore_index, passes=passes, reduction=reduction, chunk_rows=chunk_rows
+        alpha=alpha,
+        ignore_index=ignore_index,
+        passes=passes,
+        reduction=reduction,
+        chunk_rows=chunk_rows,
     )
     if kl not in ("exact", "target"):
         raise ValueError(f"kl must be 'exact' or 'target', got {kl!r}")
@@ -239,7 +246,7 @@ def rdrop_binary_loss(
     Raises:
         ValueError: as `rdrop_loss`.
     """
-    settings = Settings(alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
+    settings = Settings(alpha=alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
     _check_elementwise(settings, "logits", logits, target)
     if not target.is_floating_point():
         raise ValueError(f"target must be floating point, got {target.dtype}")
@@ -275,7 +282,7 @@ def rdrop_mse_loss(
     Raises:
         ValueError: as `rdrop_loss`.
     """
-    settings = Settings(alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
+    settings = Settings(alpha=alpha, ignore_index=ignore_index, passes=passes, reduction=reduction)
     _check_elementwise(settings, "predictions", predictions, target)
     return _of_definition(reference_rdrop_mse_loss, settings, predictions, target)
 
@@ -283,9 +290,24 @@ def rdrop_mse_loss(
 def _of_definition(
     definition: Callable[..., RDropLoss], settings: Settings, outputs: Tensor, target: Tensor
 ) -> RDropLoss:
-    alpha, _, ignore_index, passes, *_ = settings
-    result = definition(outputs, target, alpha=alpha, ignore_index=ignore_index, passes=passes)
+    result = definition(
+        outputs,
+        target,
+        alpha=settings.alpha,
+        ignore_index=settings.ignore_index,
+        passes=settings.passes,
+    )
     return _reduced(result, settings, target)
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether elements of ``tensor`` may share memory."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 def _without_ignored(
@@ -341,6 +363,11 @@ def _check(
         raise ValueError(f"impl must be 'auto', 'fused' or 'eager', got {impl!r}")
     if settings.compile and impl == "eager":
         raise ValueError("compile=True is for the fused loss: leave it out, or impl='eager'")
+    if impl != "eager" and torch._C._are_functorch_transforms_active():
+        raise ValueError(
+            "torch.func cannot transform the fused loss: take rdrop_loss or adaptive_rdrop_loss "
+            'with impl="eager"'
+        )
     missing = missing_compiler(tensor.device) if settings.compile else None
     if missing is not None:
         raise ValueError(f"compile=True: {missing}. Mend that, or leave compile=True out")
@@ -382,8 +409,10 @@ def _check_elementwise(settings: Settings, name: str, outputs: Tensor, target: T
 
 def _check_settings(settings: Settings) -> None:
     alpha, passes, reduction = settings.alpha, settings.passes, settings.reduction
-    if not (math.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
+    if isinstance(alpha, Tensor) and alpha.requires_grad:
+        raise ValueError("alpha is a tensor that requires a gradient: give a number")
+    if not 0 <= alpha <= LARGEST_ALPHA:
+        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}, in float32")
     if passes < 2:
         raise ValueError(f"passes must be at least 2, got {passes}")
     if reduction not in ("sum", "mean", "none"):

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 
 import rdrop_fairseq.trainer  # noqa: F401  (before transformers)
-from rdrop_fairseq import checkpoint
 from rdrop_fairseq.tools.state import flags_of
 
 from ..conftest import ROOT, run
@@ -38,13 +37,6 @@ TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "int
 DROPOUT = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2}
 README = (RECIPE / "README.md").read_text()
 script = script_of("vit")
-
-
-@pytest.fixture(autouse=True)
-def allow_list():
-    """Trainer takes numpy's classes off torch's list; other tests load without fairseq."""
-    yield
-    checkpoint.allow()
 
 
 def vit(**settings) -> ViTForImageClassification:

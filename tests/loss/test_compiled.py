@@ -201,3 +201,18 @@ def test_pytorch_that_cannot(monkeypatch) -> None:
 def test_the_definition_is_not_compiled() -> None:
     with pytest.raises(ValueError, match=r"compile=True is for the fused loss"):
         rdrop_loss(torch.randn(4, 5), torch.tensor([0, 1]), alpha=1.0, impl="eager", compile=True)
+
+
+def test_in_a_function_that_is_compiled_itself() -> None:
+    """compile=True is left to it."""
+    needs_inductor()
+    target = torch.tensor([0, 4, 2])
+    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(1), requires_grad=True)
+
+    def objective(logits: torch.Tensor, compile: bool) -> torch.Tensor:
+        return rdrop_loss(2 * logits, target, alpha=1.0, compile=compile).objective
+
+    (expected,) = torch.autograd.grad(objective(logits, False), logits)
+    within = torch.compile(objective, backend="aot_eager")
+    (found,) = torch.autograd.grad(within(logits, True), logits)
+    torch.testing.assert_close(found, expected)

@@ -16,6 +16,8 @@ Z, Y = torch.zeros(4, 5), torch.tensor([0, 4])
     [
         (Z, Y, {"alpha": -1.0}, r"alpha .*>= 0, got -1\.0"),
         (Z, Y, {"alpha": float("nan")}, "alpha .*got nan"),
+        (Z, Y, {"alpha": 1e300}, r"alpha .*finite .*got 1e\+300, in float32"),
+        (Z, Y, {"alpha": torch.ones((), requires_grad=True)}, "alpha .*a gradient: give a number"),
         (Z, Y, {"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1\.0"),
         (Z, Y, {"passes": 1}, "passes must be at least 2, got 1"),
         (Z, Y, {"passes": 3}, "logits has 4 rows, which passes=3 does not divide"),
@@ -48,6 +50,22 @@ def test_wrong_arguments(logits, target, settings, message) -> None:
 def test_wrong_linear_arguments(features, weight, bias, message) -> None:
     with pytest.raises(ValueError, match=message):
         linear_rdrop_loss(features, weight, Y, alpha=1.0, bias=bias)
+
+
+def test_torch_func() -> None:
+    """Its transforms take the definition, and the fused loss says so."""
+    logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(1), requires_grad=True)
+
+    def objective(logits: torch.Tensor, impl: str) -> torch.Tensor:
+        return rdrop_loss(logits, Y, alpha=1.0, impl=impl).objective
+
+    found = torch.func.grad(objective)(logits.detach(), "eager")
+    (expected,) = torch.autograd.grad(objective(logits, "fused"), logits)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match=r'torch.func .* with impl="eager"'):
+        torch.func.grad(objective)(logits.detach(), "auto")
+    with pytest.raises(ValueError, match=r'torch.func .* with impl="eager"'):
+        torch.func.grad(lambda w: linear_rdrop_loss(Z, w, Y, alpha=1.0).objective)(torch.ones(7, 5))
 
 
 def test_accuracy_only_when_asked() -> None:

@@ -562,6 +562,28 @@ def test_inplace_reuses_the_logits_storage() -> None:
     assert gradients == [address]
 
 
+@pytest.mark.parametrize("kind", ["expanded", "overlapping", "rows of a wider matrix"])
+def test_inplace_with_strides(kind: str) -> None:
+    """Logits whose elements share memory are not written to; others are, whatever their strides."""
+    numbers = torch.randn(60, generator=torch.Generator().manual_seed(1))
+    size, stride = {
+        "expanded": ((4, 5), (0, 1)),
+        "overlapping": ((4, 5), (3, 1)),
+        "rows of a wider matrix": ((4, 5), (8, 1)),
+    }[kind]
+    before, target = numbers.clone(), torch.tensor([1, 2])
+    logits = numbers.as_strided(size, stride)
+    separate = logits.clone().requires_grad_()
+    expected = rdrop_loss(separate, target, alpha=5).objective
+    expected.backward()
+    leaf = logits.detach().requires_grad_()
+    found = rdrop_loss(leaf, target, alpha=5, inplace=True).objective
+    assert torch.equal(found, expected)
+    found.backward()
+    assert torch.equal(leaf.grad, separate.grad)
+    assert torch.equal(numbers, before) == (kind != "rows of a wider matrix")
+
+
 def test_inplace_is_refused_where_the_logits_are_needed() -> None:
     base = torch.randn(4, 5, requires_grad=True)
     loss = rdrop_loss(base.exp(), torch.tensor([1, 2]), alpha=5, inplace=True).objective
