@@ -31,9 +31,10 @@ _CLASSES = (
 )
 
 
-def _empty(cls: type) -> type:
+def _empty(cls: Any) -> type:
     """Stands for ``cls`` in files: what pickle's NEWOBJ makes of it is a ``cls`` without state."""
-    return type(cls.__name__, (), {"__new__": lambda _: cls.__new__(cls)})
+    namespace: dict[str, Any] = {"__new__": lambda _: cls.__new__(cls)}
+    return type(cls.__name__, (), namespace)
 
 
 # the types of numbers that arrays are of, under the names that they are pickled by
@@ -95,7 +96,7 @@ _NAMED: dict[str, Any] = {
 _WITH_STATE = (*_CLASSES, numpy.ndarray, *map(type, _DTYPES.values()))
 
 #: as torch.serialization.add_safe_globals takes it: objects and what files call them
-SAFE_GLOBALS: list[tuple[Any, str]] = [
+SAFE_GLOBALS: list[Any] = [
     *((value, name) for name, value in _NAMED.items()),
     *((cls, cls.__name__) for cls in _WITH_STATE),
 ]

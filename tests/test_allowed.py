@@ -7,6 +7,7 @@ import random
 import sys
 from typing import Any
 
+import fairseq  # noqa: F401  (after which the list is there)
 import numpy as np
 import pytest
 import torch
