@@ -499,7 +499,7 @@ def test_commands_of_the_readme(idx, tmp_path) -> None:
     """Those for a CPU, as they stand, with less to do; then a part of the study."""
     settings = {"OUT": tmp_path / "out", "DATA_DIR": idx, "TRAIN": 60, "VALID": 20, "UPDATES": 4}
     env = {name: str(value) for name, value in settings.items()}
-    pattern = r"^    (.*(?:examples/vit/\w+\.sh --small|rdrop (?:study|compare) \S*vit.*))$"
+    pattern = r"^    (.*(?:examples/vit/\w+\.sh --small|rdrop (?:study|compare) \S*vit).*)$"
     commands = re.findall(pattern, README, re.MULTILINE)
     names = [re.search(r"(\w+\.sh|rdrop \w+)", command)[1] for command in commands]
     assert names == [*("prepare.sh", "train.sh", "train.sh", "evaluate.sh"), "rdrop study"]
