@@ -7,7 +7,6 @@ examples/huggingface/README.md has a program for each kind of model.
 """
 
 import logging
-import math
 import sys
 from contextlib import nullcontext
 from typing import Any
@@ -29,6 +28,7 @@ from .huggingface import (
     with_decoder_inputs,
 )
 from .loss import linear_rdrop_loss, rdrop_binary_loss, rdrop_loss, rdrop_mse_loss
+from .loss.functions import LARGEST_ALPHA
 
 try:
     import torchaudio  # noqa: F401
@@ -75,7 +75,7 @@ class RDropTrainer(Trainer):
     def __init__(
         self, *args: Any, alpha: float, passes: int = 2, impl: str = "auto", **kwargs: Any
     ) -> None:
-        if not (math.isfinite(alpha) and alpha >= 0):
+        if not 0 <= alpha <= LARGEST_ALPHA:
             raise UsageError(f"alpha must be a finite number >= 0, got {alpha}")
         if passes < 2:
             raise UsageError(f"passes must be at least 2, got {passes}")

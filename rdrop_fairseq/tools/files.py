@@ -12,6 +12,9 @@ from typing import IO, Any, BinaryIO
 
 from ..errors import UsageError
 
+#: what `lock` says of a file that tools write
+WRITTEN = "another process is writing {} now: wait for its end"
+
 
 @contextmanager
 def writing(*paths: Path) -> Iterator[list[BinaryIO]]:
@@ -69,7 +72,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
     unfinished = folder.with_name(folder.name + ".tmp")
     unfinished.mkdir(parents=True, exist_ok=True)
     with (unfinished / "lock").open("w") as file:
-        lock(file, folder)
+        lock(file, WRITTEN.format(folder))
         content = unfinished / "content"
         shutil.rmtree(content, ignore_errors=True)
         try:
@@ -80,16 +83,16 @@ def writing_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def lock(file: IO[Any], what: Path) -> None:
-    """Hold ``file`` for this process, until it is closed.
+def lock(file: IO[Any], held: str) -> None:
+    """Hold ``file`` until it is closed, here and by whoever has inherited it.
 
     Raises:
-        UsageError: another process holds it; says that it is writing ``what``.
+        UsageError: another process holds it; with the sentence ``held``.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UsageError(f"another process is writing {what} now: wait for its end") from None
+        raise UsageError(held) from None
     except OSError:
         pass  # a file system without locks
 

@@ -22,7 +22,6 @@ they belong to the machine:
 """
 
 import contextlib
-import fcntl
 import os
 import platform
 import re
@@ -43,7 +42,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .command_line import command, parser, whole
-from .files import write_json
+from .files import lock, write_json
 from .launch import batch_flags, check_environment, choose_devices, launched
 from .state import State, flags_of, is_flag, settings_of
 
@@ -137,10 +136,8 @@ def start(
     }
     try:
         with log.open("ab") as output, log.open("rb") as news:
-            try:  # held by the command, too, for as long as it runs
-                fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"a command that was started before still writes {log}") from None
+            # held by the command, too, for as long as it runs
+            lock(output, f"a command that was started before still writes {log}")
             news.seek(0, os.SEEK_END)
             process = subprocess.Popen(words, stdout=output, stderr=output, env=environment)
             ended = False
@@ -280,7 +277,7 @@ def make(args: Namespace, words: list[str]) -> None:
     need_program(words[0])
     folder = args.folder
     unfinished = folder.with_name(folder.name + ".tmp")
-    with locked(folder.with_name(folder.name + ".lock")) as lock:
+    with locked(folder.with_name(folder.name + ".lock")) as held:
         state = State(folder)
         state.check(settings_of(words), args.inputs)
         if state.is_complete(0):
@@ -294,7 +291,7 @@ def make(args: Namespace, words: list[str]) -> None:
         path = re.compile(f"{re.escape(str(folder))}(?=/|$)")
         command = [path.sub(str(unfinished), word) if path.match(word) else word for word in words]
         try:
-            if status := subprocess.run(command, pass_fds=[lock]).returncode:
+            if status := subprocess.run(command, pass_fds=[held]).returncode:
                 raise SystemExit(exit_status(status))
             state.content |= {"command": shlex.join(words), "updates": 0, "versions": versions()}
             write_json(unfinished / state.path.name, state.content)
@@ -312,10 +309,7 @@ def locked(path: Path) -> Iterator[int]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"a command that was started before still makes {path.stem}") from None
+        lock(file, f"a command that was started before still makes {path.stem}")
         try:
             yield file.fileno()
         finally:

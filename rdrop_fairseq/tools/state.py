@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .files import write_json
+from .files import checksum_of, write_json
 
 NAME = "run.json"
 # flags of fairseq-train that may be others when a run goes on: how long, where, how it is watched,
@@ -159,8 +159,5 @@ def _checksum(path: Path, known: dict[str, Any]) -> dict[str, Any]:
         return known
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(path)}\0".encode())
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
+        digest.update(f"{file.relative_to(path)}\0{checksum_of(file)}\0".encode())
     return {**entry, "sha256": digest.hexdigest()}

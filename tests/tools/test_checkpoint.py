@@ -1,6 +1,5 @@
 """What rdrop run changes in a checkpoint."""
 
-import resource
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from rdrop_fairseq.errors import UsageError
 from rdrop_fairseq.tools.checkpoint import begin_epoch, forget_optimizer
 
-from ..conftest import train
+from ..conftest import full_disk, train
 
 
 @pytest.fixture
@@ -64,12 +63,8 @@ def test_cut_off(checkpoint, size) -> None:
 def test_full_disk(checkpoint, change) -> None:
     """A limit on the size of files stands for it."""
     before = checkpoint.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
-    try:
-        with pytest.raises((UsageError, OSError), match=r"is the disk full|File too large"):
-            change(checkpoint)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises((UsageError, OSError), match=r"is the disk full|File too large")
+    with full_disk(), refused:
+        change(checkpoint)
     assert checkpoint.read_bytes() == before
     assert not list(checkpoint.parent.glob("*.tmp"))

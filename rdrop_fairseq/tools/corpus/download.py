@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ...errors import UsageError
 from ..command_line import command, parser
-from ..files import checksum_of, lock
+from ..files import WRITTEN, checksum_of, lock
 
 # what a connection can end with; another OSError is one of the disk
 BROKEN = (
@@ -55,7 +55,7 @@ def download(url: str, part: Path) -> None:
     try:
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=60) as answer, part.open("ab") as file:
-            lock(file, part)
+            lock(file, WRITTEN.format(part))
             if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
                 have = 0
                 file.truncate(0)

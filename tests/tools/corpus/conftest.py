@@ -1,9 +1,6 @@
-"""How wrong input and a full disk end a tool that is called in this process."""
+"""How wrong input ends a tool that is called in this process."""
 
-import contextlib
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +28,3 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
         return stopped.value.code
 
     return refused
-
-
-@pytest.fixture
-def full_disk() -> Callable[[], AbstractContextManager[None]]:
-    """with full_disk(): the system refuses to write more than 8 KiB to a file."""
-
-    @contextlib.contextmanager
-    def full_disk() -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    return full_disk

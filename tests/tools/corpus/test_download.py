@@ -8,6 +8,8 @@ import pytest
 
 from rdrop_fairseq.tools.corpus.download import main
 
+from ...conftest import full_disk
+
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -41,7 +43,7 @@ def test_faults_of_a_server(refused, server, tmp_path, name, fault, message) -> 
     assert len(server.ranges) <= 1
 
 
-def test_full_disk(refused, full_disk, server, tmp_path) -> None:
+def test_full_disk(refused, server, tmp_path) -> None:
     (server.folder / "data.bin").write_bytes(CONTENT)
     command = [f"{server.address}/data.bin", "--to", str(tmp_path / "data.bin")]
     with full_disk():

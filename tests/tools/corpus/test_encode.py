@@ -11,7 +11,7 @@ import sentencepiece
 
 from rdrop_fairseq.tools.corpus.encode import MOST_PIECES, main, sample
 
-from ...conftest import corpus_lines, run
+from ...conftest import corpus_lines, full_disk, run
 
 SPLITS = ("train", "valid", "test")
 
@@ -205,7 +205,7 @@ def test_two_runs_into_one_folder(refused, corpus, tmp_path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_full_disk(refused, full_disk, corpus, tmp_path) -> None:
+def test_full_disk(refused, corpus, tmp_path) -> None:
     command = ["--corpus", corpus, "--languages", "es", "en", "--vocab-size", "200"]
     with full_disk():
         sentence = refused(main, *command, "--out", tmp_path / "out")

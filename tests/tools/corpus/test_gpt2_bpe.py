@@ -9,7 +9,7 @@ from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from rdrop_fairseq.tools.corpus import gpt2_bpe
 
-from ...conftest import corpus_lines
+from ...conftest import corpus_lines, full_disk
 from ...gpt2_bpe import published_bpe, small_bpe
 
 
@@ -84,7 +84,7 @@ def test_there_and_back_in_order(small, tmp_path) -> None:
         ("full disk", "File too large; nothing was left half-written"),
     ],
 )
-def test_wrong_input(refused, full_disk, small, tmp_path, case, message) -> None:
+def test_wrong_input(refused, small, tmp_path, case, message) -> None:
     text, folder, out, options = tmp_path / "text", small, tmp_path / "out", []
     content = b"caf\xe9\n" if case == "latin-1" else b"a text\n" * 3000
     if case != "no file":

@@ -8,7 +8,7 @@ from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from rdrop_fairseq.tools.corpus.learn_bpe import main
 
-from ...conftest import corpus_lines
+from ...conftest import corpus_lines, full_disk
 from ...gpt2_bpe import small_bpe
 
 
@@ -37,7 +37,7 @@ def test_as_the_library_learns_it(text, tmp_path) -> None:
     assert encoder.decode(encoder.encode("¡Sí!")) == "¡Sí!"
 
 
-def test_wrong_input(refused, full_disk, text, tmp_path) -> None:
+def test_wrong_input(refused, text, tmp_path) -> None:
     flags = ["--size", "2000", "--out", tmp_path / "out", *text]
     message = "--size: must be a whole number of at least 256, got 255"
     assert message in refused(main, *flags, "--size", "255")
