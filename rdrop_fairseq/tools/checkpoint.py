@@ -9,7 +9,7 @@ import fairseq  # noqa: F401  (lets torch load its checkpoints)
 import torch
 
 from ..errors import UsageError
-from .files import writing
+from .average import save
 
 
 def forget_optimizer(path: Path) -> None:
@@ -40,8 +40,4 @@ def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
             f"{path} cannot be read, is no checkpoint of fairseq, or is cut off ({reason})"
         ) from None
     change(state)
-    try:
-        with writing(path) as (file,):
-            torch.save(state, file)
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise UsageError(f"cannot write {path}: is the disk full? ({error})") from None
+    save(state, path)

@@ -143,15 +143,19 @@ class State:
         self.content |= {"settings": settings, "inputs": now}
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file, or those of a folder but run.json and logs, which tell when it was made."""
+    if not path.is_dir():
+        return [path]
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return [file for file in files if file.name != NAME and file.suffix != ".log"]
+
+
 def _checksum(path: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Of a file, or of all files of a folder but its run.* and logs; read anew only if size or
-    time differ from what is ``known``."""
+    """Of `files_of`; read anew only if size or time differ from what is ``known``."""
     if not path.exists():
         raise UsageError(f"{path} is not there: make it first (prepare.sh, with the same OUT)")
-    files = [path]
-    if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        files = [file for file in files if file.name != NAME and file.suffix != ".log"]
+    files = files_of(path)
     stats = [file.stat() for file in files]
     entry = {"bytes": sum(stat.st_size for stat in stats)}
     entry["changed"] = max((stat.st_mtime_ns for stat in stats), default=0)

@@ -19,6 +19,7 @@ from typing import Any
 from ...errors import UsageError
 from ..command_line import command, parser, setting
 from ..files import write_json
+from ..state import files_of
 
 BINARY = (".bin", ".idx", ".model", ".tgz", ".tar", ".gz", ".zip")
 PACKAGES = (
@@ -33,14 +34,6 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def files_of(path: Path) -> list[Path]:
-    """The file, or those of a folder."""
-    if not path.exists():
-        raise UsageError(f"no such file or folder: {path}")
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    return [file for file in files if file.name != "run.json" and file.suffix != ".log"]
 
 
 def describe(path: Path) -> dict[str, int | str]:
@@ -94,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
     settings = dict(args.note)
     files: dict[str, Path] = {}
+    if missing := [path for path in args.paths if not path.exists()]:
+        raise UsageError(f"no such file or folder: {missing[0]}")
     for path in sorted(file for given in args.paths for file in files_of(given)):
         name = name_of(path, args.out.parent)
         files[str(path) if name in files else name] = path
